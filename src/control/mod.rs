@@ -1,0 +1,1 @@
+//! Who publishes and who watches what.

@@ -1,0 +1,7 @@
+//! The media path as a state machine: it never asks a clock, opens a socket or spawns a thread.
+//!
+//! - [`ids`]: the names and numbers everything else speaks in.
+//! - [`media`]: what was negotiated for a session: codecs, payload types, header extensions.
+
+pub mod ids;
+pub mod media;

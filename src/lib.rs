@@ -1,0 +1,11 @@
+//! shibuki: a Selective Forwarding Unit. One publisher's stream comes in by WHIP, any number of viewers take it
+//! out by WHEP; nothing is transcoded.
+//!
+//! The map, from the outside in:
+//! - [`control`]: who publishes and who watches what; hands sessions to workers.
+//! - [`sdp`]: reads offers, writes answers.
+//! - [`core`]: the media path as a state machine without sockets, clocks or threads.
+
+pub mod control;
+pub mod core;
+pub mod sdp;

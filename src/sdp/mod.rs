@@ -1,0 +1,1 @@
+//! Reads offers, writes answers.
