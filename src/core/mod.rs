@@ -2,6 +2,8 @@
 //!
 //! - [`ids`]: the names and numbers everything else speaks in.
 //! - [`media`]: what was negotiated for a session: codecs, payload types, header extensions.
+//! - [`rtp`]: RTP and RTCP on the wire: parsing, writing, what a payload holds.
 
 pub mod ids;
 pub mod media;
+pub mod rtp;
