@@ -183,3 +183,126 @@ fn skip_operating_points(bits: &mut Bits<'_>) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bits::BitWriter;
+    use super::*;
+    use proptest::prelude::*;
+
+    // Written by SVT-AV1, without the size fields: the sequence header of 1280x720, a keyframe's beginning.
+    const SEQUENCE: &[u8] = &[
+        0x08, 0x00, 0x00, 0x00, 0x2d, 0x4c, 0xff, 0xb3, 0xc4, 0xaf, 0x90, 0x04,
+    ];
+    const FRAME: &[u8] = &[
+        0x30, 0x10, 0x00, 0x8c, 0x20, 0x81, 0x45, 0x08, 0x20, 0x40, 0x00, 0x00, 0x03, 0x25, 0x0e, 0x47, 0x0d,
+    ];
+
+    #[test]
+    fn a_keyframes_first_packet() {
+        let expected = PayloadInfo {
+            keyframe_start: true,
+            frame_start: true,
+            temporal_layer: None,
+            resolution: Some((1280, 720)),
+        };
+        // W = 2: the last element has no length. W = 0: each has one.
+        let counted = [&[0x28, 12], SEQUENCE, FRAME].concat();
+        let sized = [&[0x48, 12], SEQUENCE, &[17], FRAME].concat();
+        // An OBU with its own size field, which senders should leave out.
+        let doubled = [&[0x28, 13, 0x0a, 11], &SEQUENCE[1..], FRAME].concat();
+        for payload in [counted, sized, doubled] {
+            assert_eq!(inspect(&payload), Some(expected), "{payload:x?}");
+        }
+    }
+
+    #[test]
+    fn what_starts_a_picture() {
+        let start = PayloadInfo {
+            frame_start: true,
+            ..PayloadInfo::default()
+        };
+        assert_eq!(inspect(&[&[0x10], FRAME].concat()), Some(start));
+        // Continues a frame; then the same with a tile group of its own behind it.
+        assert_eq!(inspect(&[&[0x90], FRAME].concat()), Some(PayloadInfo::default()));
+        assert_eq!(
+            inspect(&[&[0xa0, 17], FRAME, &[4 << 3, 1]].concat()),
+            Some(PayloadInfo::default())
+        );
+        // Layers: temporal 1, spatial 0; temporal 1, spatial 1.
+        let layered = |extension| inspect(&[0x10, 6 << 3 | 4, extension, 1, 2]).unwrap();
+        assert_eq!(
+            layered(0x20),
+            PayloadInfo {
+                temporal_layer: Some(1),
+                ..start
+            }
+        );
+        assert_eq!(
+            layered(0x28),
+            PayloadInfo {
+                temporal_layer: Some(1),
+                frame_start: false,
+                ..start
+            }
+        );
+        // N without anything, and N where it cannot be.
+        assert_eq!(inspect(&[0x08]), Some(PayloadInfo::default()));
+        assert_eq!(inspect(&[&[0x98], FRAME].concat()), Some(PayloadInfo::default()));
+    }
+
+    #[test]
+    fn lengths_of_hostile_size() {
+        for payload in [
+            &[0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1][..],
+            &[0x00, 0x80],
+            &[0x20, 200, 8],
+        ] {
+            assert_eq!(inspect(payload), Some(PayloadInfo::default()), "{payload:x?}");
+        }
+        assert_eq!(leb128(&[0xff, 0xff, 0xff, 0xff, 0x1f]), None);
+        assert_eq!(leb128(&[0xe5, 0x8e, 0x26, 7]), Some((624_485, &[7][..])));
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_is_found_behind_whatever_precedes_it(
+            size in (1..=65_535u32, 1..=65_535u32), reduced: bool, timing: bool, ticks in proptest::option::of(0..99u32),
+            delay_bits in proptest::option::of(1..=32u32), display_delay: bool,
+            points in proptest::collection::vec((0..32u64, any::<bool>(), any::<bool>()), 1..=32),
+        ) {
+            let mut header = BitWriter::default();
+            header.bits(0, 4).bits(reduced.into(), 1);
+            if reduced {
+                header.bits(8, 5);
+            } else {
+                let delay_bits = delay_bits.filter(|_| timing);
+                header.bits(timing.into(), 1);
+                if timing {
+                    header.bits(1, 32).bits(30, 32).bits(ticks.is_some().into(), 1);
+                    if let Some(ticks) = ticks {
+                        header.exp_golomb(ticks);
+                    }
+                    header.bits(delay_bits.is_some().into(), 1);
+                    if let Some(bits) = delay_bits {
+                        header.bits(u64::from(bits) - 1, 5).bits(7, 32).bits(3, 5).bits(4, 5);
+                    }
+                }
+                header.bits(display_delay.into(), 1).bits(points.len() as u64 - 1, 5);
+                for (level, model, delay) in &points {
+                    header.bits(0, 12).bits(*level, 5).bits(0, u32::from(*level > 7));
+                    if let Some(bits) = delay_bits {
+                        header.bits(u64::from(*model), 1).bits(0, if *model { 2 * bits + 1 } else { 0 });
+                    }
+                    if display_delay {
+                        header.bits(u64::from(*delay), 1).bits(9, if *delay { 4 } else { 0 });
+                    }
+                }
+            }
+            header.bits(15, 4).bits(15, 4).bits(u64::from(size.0) - 1, 16).bits(u64::from(size.1) - 1, 16);
+            let payload = [&[0x18, 1 << 3], &header.bytes()[..]].concat();
+            let found = inspect(&payload).unwrap().resolution;
+            prop_assert_eq!(found, Some((size.0 as u16, size.1 as u16)));
+        }
+    }
+}

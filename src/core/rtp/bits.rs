@@ -84,6 +84,50 @@ impl<'a> Bits<'a> {
     }
 }
 
+/// Writes what [`Bits`] reads, so that tests can make headers of any shape.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct BitWriter {
+    bits: Vec<bool>,
+}
+
+#[cfg(test)]
+impl BitWriter {
+    pub fn bits(&mut self, value: u64, count: u32) -> &mut Self {
+        self.bits
+            .extend((0..count).rev().map(|bit| value.unbounded_shr(bit) & 1 == 1));
+        self
+    }
+
+    pub fn exp_golomb(&mut self, value: u32) -> &mut Self {
+        let coded = u64::from(value) + 1;
+        let len = coded.ilog2();
+        self.bits(0, len).bits(coded, len + 1)
+    }
+
+    /// The bytes, with a stop bit and zeros at the end.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bits = self.bits.clone();
+        bits.push(true);
+        bits.resize(bits.len().next_multiple_of(8), false);
+        bits.chunks(8)
+            .map(|byte| byte.iter().fold(0, |value, bit| value << 1 | u8::from(*bit)))
+            .collect()
+    }
+
+    /// The same as the inside of a NAL unit, with emulation prevention (H.264 §7.4.1.1).
+    pub fn rbsp(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for byte in self.bytes() {
+            if byte <= 3 && out.ends_with(&[0, 0]) {
+                out.push(3);
+            }
+            out.push(byte);
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +157,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_written_are_read_back(numbers in proptest::collection::vec(prop_oneof![0..9u32, 0..u32::MAX], 0..20)) {
+            let mut writer = BitWriter::default();
+            for number in &numbers {
+                writer.exp_golomb(*number).bits(0, 20).bits(u64::from(*number), 32);
+            }
+            let (plain, rbsp) = (writer.bytes(), writer.rbsp());
+            for mut bits in [Bits::new(&plain), Bits::rbsp(&rbsp)] {
+                for number in &numbers {
+                    prop_assert_eq!(bits.exp_golomb(), Some(*number));
+                    prop_assert_eq!(bits.bits(20), Some(0));
+                    prop_assert_eq!(bits.bits(32), Some(*number));
+                }
+            }
+        }
+
         #[test]
         fn any_bits_are_survived(data in proptest::collection::vec(prop_oneof![Just(0), Just(3), any::<u8>()], 0..40)) {
             for mut bits in [Bits::new(&data), Bits::rbsp(&data)] {

@@ -213,3 +213,184 @@ fn skip_scaling_lists(bits: &mut Bits<'_>, lists: usize) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bits::BitWriter;
+    use super::*;
+    use proptest::prelude::*;
+
+    // Written by x264, core 165.
+    const SPS_1920X1080: &[u8] = &[
+        0x67, 0x42, 0xc0, 0x28, 0xda, 0x01, 0xe0, 0x08, 0x9f, 0x96, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
+        0x00, 0x03, 0x03, 0xc8, 0xf1, 0x83, 0x2a,
+    ];
+    const SPS_INTERLACED_1920X1080: &[u8] = &[
+        0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x04, 0x4f, 0xdc, 0x20, 0x00, 0x00, 0x03, 0x00, 0x20,
+        0x00, 0x00, 0x07, 0x83, 0xe2, 0xc5, 0xb2, 0xc0,
+    ];
+    const SPS_1280X720_HIGH: &[u8] = &[
+        0x67, 0x64, 0x00, 0x1f, 0xac, 0xd9, 0x40, 0x50, 0x05, 0xba, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
+        0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x19, 0x60,
+    ];
+    const SPS_322X182: &[u8] = &[
+        0x67, 0x64, 0x00, 0x15, 0xac, 0x72, 0x04, 0x41, 0x51, 0x9e, 0x22, 0x68, 0x40, 0x00, 0x00, 0x03, 0x00,
+        0x40, 0x00, 0x00, 0x0f, 0x03, 0xc5, 0x8b, 0x61, 0x18,
+    ];
+    const PPS: &[u8] = &[0x68, 0xce, 0x0f, 0xc8];
+    const SEI: &[u8] = &[
+        0x06, 0x05, 0xff, 0xff, 0x42, 0xdc, 0x45, 0xe9, 0xbd, 0xe6, 0xd9, 0x48, 0xb7, 0x96, 0x2c, 0xd8, 0x20,
+        0xd9, 0x23, 0xee, 0xef,
+    ];
+    const IDR: &[u8] = &[0x65, 0x88, 0x84, 0x0b, 0xf2];
+    const IDR_SECOND_SLICE: &[u8] = &[0x65, 0x01, 0x0e, 0x44, 0x00];
+    const SLICE: &[u8] = &[0x41, 0x9a, 0x20, 0x7a, 0x8d, 0xc5];
+    const DELIMITER: &[u8] = &[0x09, 0xf0];
+
+    #[test]
+    fn single_units() {
+        let cases = [
+            (SPS_1920X1080, true, true, Some((1920, 1080))),
+            (SPS_INTERLACED_1920X1080, true, true, Some((1920, 1080))),
+            (SPS_1280X720_HIGH, true, true, Some((1280, 720))),
+            (SPS_322X182, true, true, Some((322, 182))),
+            (PPS, false, true, None),
+            (SEI, false, true, None),
+            (IDR, true, true, None),
+            (IDR_SECOND_SLICE, true, false, None),
+            (SLICE, false, true, None),
+            (DELIMITER, false, true, None),
+        ];
+        for (payload, keyframe_start, frame_start, resolution) in cases {
+            let expected = PayloadInfo {
+                keyframe_start,
+                frame_start,
+                temporal_layer: None,
+                resolution,
+            };
+            assert_eq!(inspect(payload), expected, "{payload:x?}");
+        }
+    }
+
+    #[test]
+    fn aggregates_of_each_kind() {
+        for (kind, don, skip) in [
+            (nal::STAP_A, 0, 0),
+            (nal::STAP_B, 2, 0),
+            (nal::MTAP16, 2, 3),
+            (nal::MTAP24, 2, 4),
+        ] {
+            let payload = aggregate(kind, don, skip, &[SPS_1920X1080, PPS, IDR]);
+            let expected = Contents {
+                has_sps: true,
+                has_pps: true,
+                is_idr: true,
+                starts_picture: true,
+                resolution: Some((1920, 1080)),
+                ..Contents::default()
+            };
+            assert_eq!(contents(&payload), expected);
+            assert!(inspect(&payload).keyframe_start);
+            // Cut within the last unit, the first two still count.
+            let cut = contents(&payload[..payload.len() - 1]);
+            assert_eq!(
+                cut,
+                Contents {
+                    is_idr: false,
+                    ..expected
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn parameter_sets_repeated_beside_an_ordinary_slice_start_nothing() {
+        let payload = aggregate(nal::STAP_A, 0, 0, &[SPS_1920X1080, PPS, SLICE]);
+        let info = inspect(&payload);
+        assert!(!info.keyframe_start && info.frame_start);
+        // As an encoder with periodic intra refresh sends at its recovery points.
+        assert!(!inspect(&aggregate(nal::STAP_A, 0, 0, &[SEI, SLICE])).keyframe_start);
+    }
+
+    #[test]
+    fn only_the_first_fragment_starts_something() {
+        for (start, end) in [(true, false), (false, false), (false, true)] {
+            let fu = fragment(IDR, start, end);
+            assert_eq!(
+                (inspect(&fu).keyframe_start, inspect(&fu).frame_start),
+                (start, start)
+            );
+            assert_eq!(contents(&fu).is_idr, start);
+            let fu = fragment(SLICE, start, end);
+            assert_eq!(
+                (inspect(&fu).keyframe_start, inspect(&fu).frame_start),
+                (false, start)
+            );
+        }
+        assert_eq!(contents(&[0x7c]), Contents::default());
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_is_found_behind_whatever_precedes_it(
+            profile in prop_oneof![Just(66u64), Just(100), Just(244)], chroma in 0..4u32,
+            mbs in (1..500u32, 1..300u32), crop in (0..4u32, 0..4u32), interlaced: bool, order in 0..3u32,
+            scaling in proptest::option::of(proptest::collection::vec(any::<bool>(), 12)),
+        ) {
+            let mut sps = BitWriter::default();
+            sps.bits(profile, 8).bits(0xc0_1f, 16).exp_golomb(0);
+            let chroma = if profile == 66 { 1 } else { chroma };
+            if profile != 66 {
+                sps.exp_golomb(chroma);
+                if chroma == 3 {
+                    sps.bits(0, 1);
+                }
+                sps.exp_golomb(0).exp_golomb(0).bits(0, 1).bits(scaling.is_some().into(), 1);
+                let lists = if chroma == 3 { 12 } else { 8 };
+                for (i, present) in scaling.iter().flatten().take(lists).enumerate() {
+                    sps.bits(u64::from(*present), 1);
+                    match (present, i < 6) {
+                        (true, true) => (0..16).for_each(|_| { sps.exp_golomb(1); }), // each one more
+                        (true, false) => { sps.exp_golomb(3).exp_golomb(20); } // +2, then −10: the rest repeats
+                        (false, _) => {}
+                    }
+                }
+            }
+            sps.exp_golomb(4).exp_golomb(order);
+            match order {
+                0 => { sps.exp_golomb(2); }
+                1 => { sps.bits(0, 1).exp_golomb(1).exp_golomb(2).exp_golomb(2).exp_golomb(9).exp_golomb(8); }
+                _ => {}
+            }
+            sps.exp_golomb(1).bits(0, 1).exp_golomb(mbs.0 - 1).exp_golomb(mbs.1 - 1);
+            sps.bits((!interlaced).into(), 1);
+            if interlaced {
+                sps.bits(0, 1);
+            }
+            sps.bits(1, 1).bits(1, 1).exp_golomb(0).exp_golomb(crop.0).exp_golomb(crop.1).exp_golomb(0);
+            let rows = if interlaced { 2 } else { 1 };
+            let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
+            let unit_y = if chroma == 1 { 2 * rows } else { rows };
+            let width = mbs.0 * 16 - crop.0 * unit_x;
+            let height = mbs.1 * 16 * rows - crop.1 * unit_y;
+            let found = contents(&[&[0x67], &sps.rbsp()[..]].concat()).resolution;
+            prop_assert_eq!(found, Some((width as u16, height as u16)));
+        }
+    }
+
+    fn aggregate(kind: u8, don: usize, skip: usize, units: &[&[u8]]) -> Vec<u8> {
+        let mut payload = vec![0x60 | kind];
+        payload.extend(vec![0xee; don]);
+        for unit in units {
+            payload.extend((unit.len() as u16).to_be_bytes());
+            payload.extend(vec![0xee; skip]);
+            payload.extend(*unit);
+        }
+        payload
+    }
+
+    fn fragment(unit: &[u8], start: bool, end: bool) -> Vec<u8> {
+        let fu = u8::from(start) << 7 | u8::from(end) << 6 | unit[0] & 0x1f;
+        [&[unit[0] & 0x60 | nal::FU_A, fu], &unit[1..]].concat()
+    }
+}

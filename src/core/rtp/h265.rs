@@ -159,3 +159,139 @@ fn skip_profile_tier_level(bits: &mut Bits<'_>, sub_layers: u32) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bits::BitWriter;
+    use super::*;
+    use proptest::prelude::*;
+
+    // Written by x265, 4.2; the second with two temporal layers.
+    const VPS: &[u8] = &[
+        0x40, 0x01, 0x0c, 0x01, 0xff, 0xff, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00,
+        0x00, 0x03, 0x00, 0x78, 0x95, 0x94, 0x09,
+    ];
+    const SPS_1920X1080: &[u8] = &[
+        0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00,
+        0x78, 0xa0, 0x03, 0xc0, 0x80, 0x11, 0x07, 0xcb, 0x96, 0x56, 0x54, 0xa4, 0xc2, 0xe6, 0x80, 0x80, 0x00,
+        0x00, 0x03, 0x00, 0x80, 0x00, 0x00, 0x0f, 0x04,
+    ];
+    const SPS_642X362: &[u8] = &[
+        0x42, 0x01, 0x02, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00,
+        0x3f, 0x00, 0x00, 0xa0, 0x05, 0x22, 0x01, 0x71, 0xc4, 0x49, 0x96, 0x56, 0x62, 0xb3, 0x25, 0x26, 0x17,
+        0x34, 0x04, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x03, 0x00, 0x78, 0x20,
+    ];
+    const PPS: &[u8] = &[0x44, 0x01, 0xc0, 0x73, 0xc1, 0x89];
+    const SEI: &[u8] = &[
+        0x4e, 0x01, 0x05, 0xff, 0xff, 0x2c, 0xa2, 0xde, 0x09, 0xb5, 0x17, 0x47, 0xdb, 0xbb, 0x55, 0xa4, 0xfe,
+        0x7f, 0xc2, 0xfc, 0x4e,
+    ];
+    const IDR: &[u8] = &[0x28, 0x01, 0xaf, 0x13, 0x80];
+    const CRA: &[u8] = &[0x2a, 0x01, 0xaf, 0x13, 0x80];
+    const SECOND_SLICE: &[u8] = &[0x28, 0x01, 0x2f, 0x13, 0x80];
+    const TRAIL: &[u8] = &[0x02, 0x01, 0xd0, 0x09, 0x78, 0x81];
+    const UPPER_LAYER: &[u8] = &[0x00, 0x02, 0xd0, 0x09, 0x78, 0x81];
+
+    #[test]
+    fn single_units() {
+        let cases = [
+            (VPS, true, true, 0, None),
+            (SPS_1920X1080, true, true, 0, Some((1920, 1080))),
+            (SPS_642X362, true, true, 0, Some((642, 362))),
+            (PPS, true, true, 0, None),
+            (SEI, false, true, 0, None),
+            (IDR, true, true, 0, None),
+            (CRA, true, true, 0, None),
+            (SECOND_SLICE, true, false, 0, None),
+            (TRAIL, false, true, 0, None),
+            (UPPER_LAYER, false, true, 1, None),
+        ];
+        for (payload, keyframe_start, frame_start, layer, resolution) in cases {
+            let expected = PayloadInfo {
+                keyframe_start,
+                frame_start,
+                temporal_layer: Some(layer),
+                resolution,
+            };
+            assert_eq!(inspect(payload), expected, "{payload:x?}");
+        }
+    }
+
+    #[test]
+    fn aggregates() {
+        let payload = aggregate(&[VPS, SPS_1920X1080, PPS, SEI, IDR]);
+        let expected = Contents {
+            has_vps: true,
+            has_sps: true,
+            has_pps: true,
+            is_irap: true,
+            has_other_slice: false,
+            starts_picture: true,
+            resolution: Some((1920, 1080)),
+        };
+        assert_eq!(contents(&payload), expected);
+        assert_eq!(
+            contents(&payload[..payload.len() - 1]),
+            Contents {
+                is_irap: false,
+                ..expected
+            }
+        );
+        assert!(inspect(&payload).keyframe_start);
+        assert!(!inspect(&aggregate(&[PPS, TRAIL])).keyframe_start);
+    }
+
+    #[test]
+    fn only_the_first_fragment_starts_something() {
+        for (start, end) in [(true, false), (false, false), (false, true)] {
+            let flags = u8::from(start) << 7 | u8::from(end) << 6;
+            let idr = inspect(&[&[nal::FU << 1, 1, flags | 20], &IDR[2..]].concat());
+            assert_eq!((idr.keyframe_start, idr.frame_start), (start, start));
+            let trail = inspect(&[&[nal::FU << 1, 1, flags | 1], &TRAIL[2..]].concat());
+            assert_eq!((trail.keyframe_start, trail.frame_start), (false, start));
+        }
+        assert_eq!(contents(&[nal::FU << 1, 1]), Contents::default());
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_is_found_behind_whatever_precedes_it(
+            layers in proptest::collection::vec(any::<(bool, bool)>(), 0..7), chroma in 0..4u32,
+            size in (64..8192u32, 64..8192u32), crop in proptest::option::of((0..9u32, 0..9u32)),
+        ) {
+            let mut sps = BitWriter::default();
+            sps.bits(0, 4).bits(layers.len() as u64, 3).bits(1, 1).bits(1, 8).bits(0, 40).bits(0, 40).bits(93, 8);
+            for (profile, level) in &layers {
+                sps.bits(u64::from(*profile), 1).bits(u64::from(*level), 1);
+            }
+            if !layers.is_empty() {
+                sps.bits(0, 2 * (8 - layers.len() as u32));
+            }
+            for (profile, level) in &layers {
+                sps.bits(0, if *profile { 88 } else { 0 }).bits(0, if *level { 8 } else { 0 });
+            }
+            sps.exp_golomb(0).exp_golomb(chroma);
+            if chroma == 3 {
+                sps.bits(0, 1);
+            }
+            sps.exp_golomb(size.0).exp_golomb(size.1).bits(crop.is_some().into(), 1);
+            if let Some((right, bottom)) = crop {
+                sps.exp_golomb(0).exp_golomb(right).exp_golomb(0).exp_golomb(bottom);
+            }
+            let (right, bottom) = crop.unwrap_or_default();
+            let width = size.0 - right * if matches!(chroma, 1 | 2) { 2 } else { 1 };
+            let height = size.1 - bottom * if chroma == 1 { 2 } else { 1 };
+            let found = contents(&[&[0x42, 1], &sps.rbsp()[..]].concat()).resolution;
+            prop_assert_eq!(found, Some((width as u16, height as u16)));
+        }
+    }
+
+    fn aggregate(units: &[&[u8]]) -> Vec<u8> {
+        let mut payload = vec![nal::AP << 1, 1];
+        for unit in units {
+            payload.extend((unit.len() as u16).to_be_bytes());
+            payload.extend(*unit);
+        }
+        payload
+    }
+}

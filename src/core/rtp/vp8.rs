@@ -102,3 +102,110 @@ fn resolution(data: &[u8]) -> Option<(u16, u16)> {
     );
     (width > 0 && height > 0).then_some((width, height))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // Written by libvpx: a key frame of 640x360 and the one after it.
+    const KEY: &[u8] = &[
+        0xd0, 0x33, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01, 0x01, 0xc7, 0x08, 0x85, 0x85, 0x88, 0x99,
+        0x84,
+    ];
+    const INTER: &[u8] = &[
+        0x51, 0x03, 0x00, 0x0f, 0x11, 0xfc, 0x00, 0x18, 0x0d, 0x8c, 0x48, 0xf1,
+    ];
+
+    #[test]
+    fn a_key_frames_first_packet() {
+        let key = [&[0x10], KEY].concat();
+        let expected = PayloadInfo {
+            keyframe_start: true,
+            frame_start: true,
+            temporal_layer: None,
+            resolution: Some((640, 360)),
+        };
+        assert_eq!(inspect(&key), Some(expected));
+        let inter = [&[0x10], INTER].concat();
+        assert_eq!(
+            inspect(&inter),
+            Some(PayloadInfo {
+                frame_start: true,
+                ..PayloadInfo::default()
+            })
+        );
+        // Not the partition's start, and the start of a later partition.
+        for descriptor in [0x00, 0x11] {
+            assert_eq!(
+                inspect(&[&[descriptor], KEY].concat()),
+                Some(PayloadInfo::default())
+            );
+        }
+        // A descriptor and nothing behind it.
+        assert_eq!(inspect(&[0x10]), Some(PayloadInfo::default()));
+    }
+
+    #[test]
+    fn the_scaling_bits_are_no_part_of_the_size() {
+        let mut key = [&[0x10], KEY].concat();
+        key[8] |= 0x40;
+        key[10] |= 0x80;
+        assert_eq!(inspect(&key).unwrap().resolution, Some((640, 360)));
+        key[4] = 0;
+        assert_eq!(inspect(&key).unwrap().resolution, None);
+    }
+
+    #[test]
+    fn a_full_descriptor() {
+        let payload = [&[0xb0, 0xf0, 0x92, 0x34, 0x56, 0xa0 | 7], KEY].concat();
+        let expected = Descriptor {
+            partition_start: true,
+            partition: 0,
+            non_reference: true,
+            picture_id: Some(PictureId {
+                value: 0x1234,
+                offset: 2,
+                wide: true,
+            }),
+            tl0_picture_index: Some((0x56, 4)),
+            temporal_layer: Some((2, true)),
+            key_index: Some((7, 5)),
+            len: 6,
+        };
+        assert_eq!(Descriptor::parse(&payload), Some(expected));
+        let info = inspect(&payload).unwrap();
+        assert!(info.keyframe_start);
+        assert_eq!(info.temporal_layer, Some(2));
+        for len in 0..6 {
+            assert_eq!(Descriptor::parse(&payload[..len]), None, "{len} bytes");
+        }
+        let narrow = Descriptor::parse(&[0x90, 0x80, 0x12, 0x00]).unwrap();
+        assert_eq!(
+            narrow.picture_id,
+            Some(PictureId {
+                value: 0x12,
+                offset: 2,
+                wide: false
+            })
+        );
+        assert_eq!(narrow.len, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn another_parser_reads_the_same(bytes in proptest::collection::vec(any::<u8>(), 12..20)) {
+            use rtc::rtp::packetizer::Depacketizer;
+            let mut other = rtc::rtp::codec::vp8::Vp8Packet::default();
+            let rest = other.depacketize(&bytes::Bytes::copy_from_slice(&bytes)).unwrap();
+            let ours = Descriptor::parse(&bytes).unwrap();
+            prop_assert_eq!(&bytes[ours.len..], &rest[..]);
+            prop_assert_eq!(ours.partition_start, other.s == 1);
+            prop_assert_eq!(ours.partition, other.pid);
+            prop_assert_eq!(ours.picture_id.map_or(0, |id| id.value), other.picture_id);
+            prop_assert_eq!(ours.tl0_picture_index.map_or(0, |(index, _)| index), other.tl0_pic_idx);
+            prop_assert_eq!(ours.temporal_layer, (other.t == 1).then_some((other.tid, other.y == 1)));
+            prop_assert_eq!(ours.key_index.map_or(0, |(index, _)| index), other.key_idx);
+        }
+    }
+}

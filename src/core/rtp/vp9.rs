@@ -142,3 +142,92 @@ impl Reader<'_> {
         Some(resolution)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // Written by libvpx: the beginning of a key frame.
+    const DATA: &[u8] = &[0x82, 0x49, 0x83, 0x42, 0x00, 0x27, 0xf0, 0x16, 0x76, 0x00, 0x38];
+
+    const I: u8 = 0x80;
+    const P: u8 = 0x40;
+    const L: u8 = 0x20;
+    const F: u8 = 0x10;
+    const B: u8 = 0x08;
+    const E: u8 = 0x04;
+    const V: u8 = 0x02;
+
+    #[test]
+    fn a_keyframe_as_browsers_send_it() {
+        // Non-flexible mode, a 15-bit picture id, layer indices, one spatial layer of 640x360 in the structure.
+        let structure = [0x18, 0x02, 0x80, 0x01, 0x68, 1, 0x04, 1];
+        let payload = [&[I | L | B | V, 0x81, 0x02, 0x00, 0x09], &structure[..], DATA].concat();
+        let descriptor = Descriptor::parse(&payload).unwrap();
+        assert_eq!(descriptor.picture_id, Some(0x102));
+        assert_eq!(&payload[descriptor.len..], DATA);
+        let expected = PayloadInfo {
+            keyframe_start: true,
+            frame_start: true,
+            temporal_layer: Some(0),
+            resolution: Some((640, 360)),
+        };
+        assert_eq!(inspect(&payload), Some(expected));
+        for len in 0..descriptor.len {
+            assert_eq!(Descriptor::parse(&payload[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn what_starts_a_picture_and_what_a_keyframe() {
+        let cases: [(&[u8], bool, bool); 8] = [
+            (&[B], true, true),
+            (&[I | B | E, 5], true, true),
+            (&[I | E, 5], false, false),              // the rest of a keyframe
+            (&[I | P | B | E, 5], false, true),       // predicted
+            (&[I | L | B, 5, 0x03, 0], false, false), // a keyframe's second spatial layer
+            (&[I | L | B, 5, 0x00, 0], true, true),   // its first
+            (&[I | P | L | F | B, 5, 0x20, 0x03, 0x05, 0x06], false, true), // three references
+            (&[I | P | L | F, 5, 0x20, 0x02], false, false),
+        ];
+        for (header, keyframe_start, frame_start) in cases {
+            let info = inspect(&[header, DATA].concat()).unwrap();
+            assert_eq!(
+                (info.keyframe_start, info.frame_start),
+                (keyframe_start, frame_start),
+                "{header:x?}"
+            );
+            assert_eq!(
+                Descriptor::parse(&[header, DATA].concat()).unwrap().len,
+                header.len()
+            );
+        }
+    }
+
+    #[test]
+    fn of_several_spatial_layers_the_highest_counts() {
+        let structure = [0x30, 0x01, 0x40, 0x00, 0xb4, 0x02, 0x80, 0x01, 0x68];
+        let payload = [&[L | B | V, 0x00, 0x00], &structure[..], DATA].concat();
+        assert_eq!(inspect(&payload).unwrap().resolution, Some((640, 360)));
+    }
+
+    proptest! {
+        #[test]
+        fn another_parser_reads_the_same(mut bytes in proptest::collection::vec(any::<u8>(), 1..60)) {
+            use rtc::rtp::packetizer::Depacketizer;
+            // Without the scalability structure, of which the other parser takes reserved bits for G.
+            bytes[0] &= !V;
+            let mut other = rtc::rtp::codec::vp9::Vp9Packet::default();
+            if let Ok(rest) = other.depacketize(&bytes::Bytes::copy_from_slice(&bytes)) {
+                let ours = Descriptor::parse(&bytes).unwrap();
+                prop_assert_eq!(&bytes[ours.len..], &rest[..]);
+                prop_assert_eq!(ours.inter_predicted, other.p);
+                prop_assert_eq!((ours.frame_start, ours.frame_end), (other.b, other.e));
+                prop_assert_eq!(ours.picture_id.unwrap_or(0), other.picture_id);
+                let layer = ours.layer.map(|layer| (layer.temporal, layer.spatial));
+                prop_assert_eq!(layer, other.l.then_some((other.tid, other.sid)));
+            }
+        }
+    }
+}

@@ -278,10 +278,10 @@ fn what_is_written_here_is_read_elsewhere() {
         panic!("{packets:?}")
     };
 
-    let sr: &other::sender_report::SenderReport = downcast(sr);
+    let sr: &other::sender_report::SenderReport = downcast(sr.as_ref());
     assert_eq!((sr.ssrc, sr.ntp_time, sr.rtp_time), (1, 0x0102_0304_0506_0708, 9));
     assert_eq!((sr.packet_count, sr.octet_count, sr.reports.len()), (10, 11, 0));
-    let rr: &other::receiver_report::ReceiverReport = downcast(rr);
+    let rr: &other::receiver_report::ReceiverReport = downcast(rr.as_ref());
     assert_eq!((rr.ssrc, rr.reports.len()), (1, 1));
     assert_eq!(
         (
@@ -291,20 +291,21 @@ fn what_is_written_here_is_read_elsewhere() {
         ),
         (2, 3, 70_000)
     );
-    let sdes: &other::source_description::SourceDescription = downcast(sdes);
+    let sdes: &other::source_description::SourceDescription = downcast(sdes.as_ref());
     assert_eq!(
         (sdes.chunks[0].source, &sdes.chunks[0].items[0].text[..]),
         (1, &b"shibuki"[..])
     );
-    let pli: &other::payload_feedbacks::picture_loss_indication::PictureLossIndication = downcast(pli);
+    let pli: &other::payload_feedbacks::picture_loss_indication::PictureLossIndication =
+        downcast(pli.as_ref());
     assert_eq!((pli.sender_ssrc, pli.media_ssrc), (1, 2));
-    let nack: &other::transport_feedbacks::transport_layer_nack::TransportLayerNack = downcast(nack);
+    let nack: &other::transport_feedbacks::transport_layer_nack::TransportLayerNack = downcast(nack.as_ref());
     let named: Vec<_> = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
     assert_eq!(
         (nack.nacks.len(), &named[..]),
         (3, &[65534, 65535, 0, 14, 15, 100][..])
     );
-    let bye: &other::goodbye::Goodbye = downcast(bye);
+    let bye: &other::goodbye::Goodbye = downcast(bye.as_ref());
     assert_eq!(bye.sources, [1]);
 }
 
@@ -314,7 +315,7 @@ fn a_name_of_any_length_keeps_the_words_aligned() {
         let mut out = Vec::new();
         sdes_cname(&mut out, Ssrc(1), &"x".repeat(len));
         let packets = other::packet::unmarshal(&mut &out[..]).unwrap();
-        let sdes: &other::source_description::SourceDescription = downcast(&packets[0]);
+        let sdes: &other::source_description::SourceDescription = downcast(packets[0].as_ref());
         assert_eq!(sdes.chunks[0].items[0].text.len(), len.min(255));
     }
 }
@@ -402,6 +403,6 @@ fn marshal(packets: Vec<Box<dyn Packet>>) -> Vec<u8> {
     other::packet::marshal(&packets).unwrap().to_vec()
 }
 
-fn downcast<T: 'static>(packet: &Box<dyn Packet>) -> &T {
+fn downcast<T: 'static>(packet: &dyn Packet) -> &T {
     packet.as_any().downcast_ref().expect("the packet's type")
 }
