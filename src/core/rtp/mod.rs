@@ -24,5 +24,6 @@ pub mod writer;
 
 pub use header::{Class, Elements, ExtensionBlock, RtpHeader, classify, is_rtcp};
 pub use payload::{PayloadInfo, inspect};
+pub use rtcp::{Rtcp, bye, feedback, fir, lost, nack, pli, receiver_report, sdes_cname, sender_report};
 pub use seq::{SeqUnwrapper, TimestampUnwrapper};
 pub use writer::{OutgoingHeader, write_header};

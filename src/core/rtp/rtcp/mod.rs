@@ -9,7 +9,7 @@ mod tests;
 pub mod write;
 
 pub use read::{ReportBlocks, Rtcp, Ssrcs, feedback, lost};
-pub use write::{bye, nack, pli, receiver_report, sdes_cname, sender_report};
+pub use write::{bye, fir, nack, pli, receiver_report, sdes_cname, sender_report};
 
 use crate::core::ids::Ssrc;
 
