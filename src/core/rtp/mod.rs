@@ -18,6 +18,8 @@ pub mod payload;
 pub mod rtcp;
 pub mod rtx;
 pub mod seq;
+#[cfg(test)]
+mod streams_tests;
 pub mod vp8;
 pub mod vp9;
 pub mod writer;
