@@ -8,6 +8,8 @@
 //!   [`vp9`], [`av1`], which read bit fields with `bits`.
 //! - [`rtx`]: a retransmission turned back into the packet it repeats.
 //! - [`rtcp`]: reports and feedback, read and written.
+//!
+//! `corpus/` holds streams of real encoders for the tests.
 
 pub mod av1;
 mod bits;

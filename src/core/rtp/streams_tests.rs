@@ -29,7 +29,7 @@ fn h264_flags_the_parameter_sets_and_every_idr_slice() {
 #[test]
 fn h265_flags_the_parameter_sets_and_the_irap_slice() {
     let codec = Codec::H265 { profile_id: 1 };
-    each_size(codec, H265, &mut other::h265::HevcPayloader::default(), |infos| {
+    each_size(codec, H265, &mut other::h265::HevcPayloader, |infos| {
         assert!(keyframe_starts(infos).count() >= 1);
     });
 }
