@@ -1,7 +1,7 @@
 //! RTCP: what peers report and ask for, and what we report and ask for.
 //!
 //! - [`read`]: a compound packet taken apart in place ([`feedback`]).
-//! - [`write`]: packets appended to a buffer, one after another to form a compound.
+//! - [`write`](mod@write): packets appended to a buffer, one after another to form a compound.
 
 pub mod read;
 #[cfg(test)]
