@@ -12,6 +12,7 @@
 //! - [`client_hello`], [`dtls`]: the handshake.
 //! - [`srtp`], [`replay`]: packets sealed and opened in place.
 //! - [`counters`]: what was dropped, by reason.
+//! - [`testing`]: a client for tests.
 
 mod client_hello;
 mod counters;
@@ -22,9 +23,12 @@ mod identity;
 mod replay;
 mod srtp;
 mod stun;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
