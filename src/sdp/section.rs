@@ -11,7 +11,7 @@ use crate::core::media::{Codec, Feedback, MediaKind, NegotiatedCodec};
 
 /// More than any client announces (simulcast of three layers with RTX: 6); the rest is ignored.
 const MAX_SSRCS: usize = 32;
-/// The m-line's own words come back in a rejection, so they have to be short.
+/// What comes back in the answer has to be short.
 const MAX_TOKEN: usize = 64;
 
 pub(super) struct Section {
@@ -144,7 +144,7 @@ impl Section {
         let attributes = media.attributes.as_slice();
         let proto = name.protos.join("/");
         let first_format = name.formats.first().cloned().unwrap_or_default();
-        if proto.len() > MAX_TOKEN || first_format.len() > MAX_TOKEN {
+        if !is_token(&proto) || !is_token(&first_format) {
             return Err(OfferError::MediaLine(index));
         }
         let inherited = |key: &str| {
@@ -230,6 +230,11 @@ impl Section {
     }
 }
 
+/// A short word of printable ASCII: what an answer may repeat.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TOKEN && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// The values of every attribute called `key`.
 pub(super) fn values<'a>(attributes: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
     attributes
@@ -243,8 +248,7 @@ fn read_mid(attributes: &[Attribute], index: usize) -> Result<Option<Mid>, Offer
     let Some(mid) = values(attributes, "mid").next() else {
         return Ok(None);
     };
-    let token = !mid.is_empty() && mid.len() <= MAX_TOKEN && mid.bytes().all(|b| b.is_ascii_graphic());
-    if token {
+    if is_token(mid) {
         Ok(Some(Mid(mid.into())))
     } else {
         Err(OfferError::Mid(index))
@@ -325,7 +329,8 @@ fn read_format(rtpmap: &str, fmtp: Option<&str>) -> Format {
     let (Some(name), Some(Ok(clock_rate))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
         return Format::Other;
     };
-    if rtpmap.len() > MAX_TOKEN {
+    // It is repeated in the answer.
+    if !is_token(rtpmap) {
         return Format::Other;
     }
     if name.eq_ignore_ascii_case("rtx") {
@@ -395,7 +400,7 @@ fn read_rids(attributes: &[Attribute]) -> Vec<OfferedRid> {
             continue;
         }
         // Payload types may fall away in the answer, so their list is not repeated: without one, all are meant.
-        let kept = |entry: &&str| !entry.is_empty() && !entry.starts_with("pt=");
+        let kept = |entry: &&str| is_token(entry) && !entry.starts_with("pt=");
         let restrictions: Vec<&str> = words.flat_map(|word| word.split(';')).filter(kept).collect();
         rids.push(OfferedRid {
             rid: Rid(name.into()),
