@@ -325,12 +325,17 @@ fn read_payloads(formats: &[String], attributes: &[Attribute]) -> Vec<Payload> {
 }
 
 fn read_format(rtpmap: &str, fmtp: Option<&str>) -> Format {
+    // `<name>/<clock rate>[/<channels>]`; it is repeated in the answer.
     let mut parts = rtpmap.split('/');
-    let (Some(name), Some(Ok(clock_rate))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
+    let (Some(name), Some(clock_rate), channels, None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Format::Other;
     };
-    // It is repeated in the answer.
-    if !is_token(rtpmap) {
+    let Ok(clock_rate) = clock_rate.parse::<u32>() else {
+        return Format::Other;
+    };
+    if !is_token(rtpmap) || channels.is_some_and(|channels| channels.parse::<u8>().is_err()) {
         return Format::Other;
     }
     if name.eq_ignore_ascii_case("rtx") {
