@@ -17,7 +17,7 @@ const MAX_TOKEN: usize = 64;
 pub(super) struct Section {
     /// `None` for `application`, `text` and the like, which are never accepted.
     pub kind: Option<MediaKind>,
-    /// The `<media>`, `<proto>` and first `<fmt>` of the m-line, to repeat.
+    /// The `<media>`, `<proto>` and first valid `<fmt>` of the m-line, to repeat.
     pub media: String,
     pub proto: String,
     pub first_format: String,
@@ -143,7 +143,13 @@ impl Section {
         let name = &media.media_name;
         let attributes = media.attributes.as_slice();
         let proto = name.protos.join("/");
-        let first_format = name.formats.first().cloned().unwrap_or_default();
+        let kind = match name.media.as_str() {
+            "audio" => Some(MediaKind::Audio),
+            "video" => Some(MediaKind::Video),
+            _ => None,
+        };
+        let usable = |format: &&String| kind.is_none() || payload_type(format).is_some();
+        let first_format = name.formats.iter().find(usable).cloned().unwrap_or_default();
         if !is_token(&proto) || !is_token(&first_format) {
             return Err(OfferError::MediaLine(index));
         }
@@ -156,11 +162,7 @@ impl Section {
         let (ssrcs, rtx_ssrcs) = read_ssrcs(attributes);
         let rids = read_rids(attributes);
         Ok(Self {
-            kind: match name.media.as_str() {
-                "audio" => Some(MediaKind::Audio),
-                "video" => Some(MediaKind::Video),
-                _ => None,
-            },
+            kind,
             media: name.media.clone(),
             proto,
             first_format,
@@ -253,6 +255,10 @@ fn read_mid(attributes: &[Attribute], index: usize) -> Result<Option<Mid>, Offer
     } else {
         Err(OfferError::Mid(index))
     }
+}
+
+fn payload_type(format: &str) -> Option<u8> {
+    format.parse::<u8>().ok().filter(|pt| *pt < 128)
 }
 
 /// The payload types of the m-line that have an rtpmap, in the m-line's order.

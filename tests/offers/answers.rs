@@ -374,7 +374,7 @@ fn point_54_transport_cc_needs_the_extension_and_the_feedback() {
             track.codecs[0].feedback.transport_cc,
         )
     };
-    assert_eq!(transport_cc("chromium-156-sendonly").1, true);
+    assert!(transport_cc("chromium-156-sendonly").1);
     assert_eq!(transport_cc("gstreamer-1.28-whipclientsink"), (Some(1), true));
     // Feedback without the extension, and neither.
     assert_eq!(transport_cc("gstreamer-1.28-whipsink"), (None, false));
