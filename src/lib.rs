@@ -5,7 +5,9 @@
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
+//! - [`worker`]: threads with sockets and clocks that drive the core.
 
 pub mod control;
 pub mod core;
 pub mod sdp;
+pub mod worker;
