@@ -2,10 +2,12 @@
 //! out by WHEP; nothing is transcoded.
 //!
 //! The map, from the outside in:
+//! - [`http`]: the HTTP side: WHIP, WHEP, sessions, the small JSON API.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
 
 pub mod control;
 pub mod core;
+pub mod http;
 pub mod sdp;
