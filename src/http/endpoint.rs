@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
 use super::auth::{Credentials, Right};
 use super::problem::Problem;
@@ -12,6 +13,31 @@ use crate::core::ids::{StreamName, StreamNameError};
 use crate::sdp::Offer;
 
 pub(super) const SDP: &str = "application/sdp";
+
+/// The variables of `/whip/{stream}`, `/whip/{stream}/{token}` and WHEP's alike.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    stream: String,
+    token: Option<String>,
+}
+
+impl Named {
+    /// The stream, for somebody who has the right. A name that no stream can have tells nothing: it needs no key for
+    /// its `404`.
+    pub fn permitted(
+        &self,
+        app: &App,
+        right: Right,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<StreamName, Problem> {
+        let missing = |why: StreamNameError| Problem::new(StatusCode::NOT_FOUND, why.to_string());
+        let stream = self.stream.parse().map_err(missing)?;
+        let credentials = Credentials::of(headers, uri, self.token.as_deref());
+        app.config.keys.require(right, &stream, &credentials)?;
+        Ok(stream)
+    }
+}
 
 /// A POST, once it is known what stream it is for and whether it may.
 pub(super) struct Post<'a> {
@@ -28,15 +54,15 @@ impl<'a> Post<'a> {
     pub fn to_named(
         app: &App,
         right: Right,
-        name: &str,
-        credentials: &Credentials,
+        at: &Named,
+        uri: &Uri,
         headers: &'a HeaderMap,
         body: &'a [u8],
     ) -> Self {
-        let permitted = stream(app, right, name, credentials);
+        let (shown, permitted) = (at.stream.parse().ok(), at.permitted(app, right, headers, uri));
         Self {
             right,
-            shown: name.parse().ok(),
+            shown,
             permitted,
             headers,
             body,
@@ -72,16 +98,6 @@ impl<'a> Post<'a> {
             }
         }
     }
-}
-
-/// The stream a URL names, for somebody who has the right. A name that no stream can have tells nothing: it needs no
-/// key for its `404`.
-fn stream(app: &App, right: Right, name: &str, credentials: &Credentials) -> Result<StreamName, Problem> {
-    let stream = name
-        .parse()
-        .map_err(|why: StreamNameError| Problem::new(StatusCode::NOT_FOUND, why.to_string()))?;
-    app.config.keys.require(right, &stream, credentials)?;
-    Ok(stream)
 }
 
 fn open(
@@ -145,17 +161,6 @@ pub(super) fn options(app: &App, headers: &HeaderMap, permitted: bool) -> Respon
         add_links(app, response.headers_mut());
     }
     response
-}
-
-pub(super) fn may(
-    app: &App,
-    right: Right,
-    name: &str,
-    headers: &HeaderMap,
-    uri: &Uri,
-    path: Option<&str>,
-) -> bool {
-    stream(app, right, name, &Credentials::of(headers, uri, path)).is_ok()
 }
 
 fn add_links(app: &App, headers: &mut HeaderMap) {

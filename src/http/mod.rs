@@ -3,7 +3,7 @@
 //! A request passes, from the outside in: [`serve()`] (connections, timeouts) → CORS → problem bodies → rate limit →
 //! bounded body → route. Handlers see the whole body as bytes and decide; they never wait.
 //!
-//! - `serve`: the listening side: connection limits, header timeouts, graceful end.
+//! - `serve`: the listening side: connection limits, header timeouts, graceful end; `patience`: clients that do not read.
 //! - `router`: which URL is whose, and the layers around all of them.
 //! - `whip`, `whep`: the two endpoints; `endpoint`: what they share.
 //! - `session`: a session's URL: trickle, ICE restart, end.
@@ -21,6 +21,7 @@ mod endpoint;
 mod etag;
 mod limits;
 mod links;
+mod patience;
 mod problem;
 mod router;
 mod serve;

@@ -34,9 +34,9 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
     let mut routes = Router::new().route("/healthz", get(|| async { "ok\n" }));
     routes = both(routes, "/whip", whip::unnamed());
     routes = both(routes, "/whip/{stream}", whip::named());
-    routes = both(routes, "/whip/{stream}/{token}", whip::with_token());
+    routes = both(routes, "/whip/{stream}/{token}", whip::named());
     routes = both(routes, "/whep/{stream}", whep::named());
-    routes = both(routes, "/whep/{stream}/{token}", whep::with_token());
+    routes = both(routes, "/whep/{stream}/{token}", whep::named());
     routes = both(routes, "/session/{id}", session::resource());
     routes = both(routes, "/api/v1/streams", get(api::streams));
     routes = both(routes, "/api/v1/streams/{stream}", get(api::stream));

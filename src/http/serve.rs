@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tower::Service;
 
 use super::address;
+use super::patience::Patience;
 
 /// What the clients together and each one may hold.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ pub struct ServeLimits {
     pub connections_per_address: usize,
     /// For a request's head to be complete, and for the next request on an idle connection.
     pub header_timeout: Duration,
+    /// For a client to take anything of what it is sent.
+    pub write_timeout: Duration,
     /// For requests under way when shutdown begins.
     pub drain: Duration,
 }
@@ -46,6 +49,8 @@ impl Default for ServeLimits {
             connections_per_address: 128,
             // Encoders write the head at once; a line that needs longer cannot carry media either.
             header_timeout: Duration::from_secs(10),
+            // Longer than any retransmission on a line that still works.
+            write_timeout: Duration::from_secs(20),
             // The whole process has 2 s to stop.
             drain: Duration::from_secs(1),
         }
@@ -92,7 +97,7 @@ pub async fn serve_with(
                 router: router.clone(),
                 peer,
             },
-            limits.header_timeout,
+            &limits,
         ));
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -124,19 +129,17 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    service: Connected,
-    header_timeout: Duration,
-) -> Connection<TokioIo<TcpStream>, Connected> {
+type Stream = TokioIo<Patience<TcpStream>>;
+
+fn connection(stream: TcpStream, service: Connected, limits: &ServeLimits) -> Connection<Stream, Connected> {
     http1::Builder::new()
         // OBS looks for `Location:` in this spelling.
         .title_case_headers(true)
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(limits.header_timeout)
         // A request's head is far below; each connection may hold this much.
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patience::new(stream, limits.write_timeout)), service)
 }
 
 /// The router, for one connection: tells it who is at the other end.

@@ -16,7 +16,7 @@ use super::router::App;
 use crate::control::{IceRestart, SessionInfo, SessionRole};
 use crate::core::ids::SessionId;
 use crate::core::media::IceCredentials;
-use crate::sdp::{SdpFragment, parse_fragment, restart_fragment};
+use crate::sdp::{SdpFragment, parse_fragment};
 
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 const ACCEPT_PATCH: (HeaderName, HeaderValue) = (
@@ -79,15 +79,18 @@ async fn patch(
     let change = permitted(&app, &id, &headers, &uri).and_then(|(id, info)| {
         let fragment = fragment(&headers, &body)?;
         let if_match = IfMatch::read(&headers, &info.etag);
-        match judge(fragment, &info, if_match, app.config.etag_mode)? {
+        match judge(&fragment, &info, if_match, app.config.etag_mode)? {
             Change::Trickle => Ok(None),
-            Change::Restart(remote) => app.control.restart_ice(&id, remote).map(Some).ok_or_else(unknown),
+            Change::Restart(remote) => {
+                let restart = app.control.restart_ice(&id, remote).ok_or_else(unknown)?;
+                Ok(Some((restart, fragment)))
+            }
         }
     });
     match change {
         // ICE-lite never sends checks, so the peer's candidates change nothing here.
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
-        Ok(Some(restart)) => restarted(&restart),
+        Ok(Some((restart, fragment))) => restarted(&restart, &fragment),
         Err(problem) => problem.into_response(),
     }
 }
@@ -102,13 +105,13 @@ enum Change {
 /// Credentials decide what it is, `If-Match` whether it may: a fragment with other credentials than the running ICE
 /// session's is a restart, everything else is trickle (RFC 9725 §4.3.2).
 fn judge(
-    fragment: SdpFragment,
+    fragment: &SdpFragment,
     info: &SessionInfo,
     if_match: IfMatch,
     mode: EtagMode,
 ) -> Result<Change, Problem> {
-    let change = match fragment.ice {
-        Some(ice) if ice != info.remote_ice => Change::Restart(ice),
+    let change = match &fragment.ice {
+        Some(ice) if *ice != info.remote_ice => Change::Restart(ice.clone()),
         _ => Change::Trickle,
     };
     match if_match {
@@ -137,8 +140,8 @@ fn fragment(headers: &HeaderMap, body: &[u8]) -> Result<SdpFragment, Problem> {
     parse_fragment(text).map_err(|why| malformed(&why))
 }
 
-fn restarted(restart: &IceRestart) -> Response {
-    let body = restart_fragment(&restart.local_ice, &restart.candidates);
+fn restarted(restart: &IceRestart, fragment: &SdpFragment) -> Response {
+    let body = fragment.restart_answer(&restart.local_ice, &restart.candidates);
     let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, FRAGMENT)], body).into_response();
     if let Some(tag) = etag::header_value(&restart.etag) {
         response.headers_mut().insert(header::ETAG, tag);

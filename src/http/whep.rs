@@ -7,38 +7,12 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
-use super::auth::{Credentials, Right};
-use super::endpoint::{self, Post};
+use super::auth::Right;
+use super::endpoint::{self, Named, Post};
 use super::router::App;
 
 pub(super) fn named() -> MethodRouter<App> {
-    get(nothing).post(post_named).options(options_named)
-}
-
-pub(super) fn with_token() -> MethodRouter<App> {
-    get(nothing).post(post_with_token).options(options_with_token)
-}
-
-async fn post_named(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Bytes,
-) -> Response {
-    let credentials = Credentials::of(&headers, &uri, None);
-    Post::to_named(&app, Right::Watch, &name, &credentials, &headers, &body).run(&app)
-}
-
-async fn post_with_token(
-    State(app): State<App>,
-    Path((name, token)): Path<(String, String)>,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Bytes,
-) -> Response {
-    let credentials = Credentials::of(&headers, &uri, Some(&token));
-    Post::to_named(&app, Right::Watch, &name, &credentials, &headers, &body).run(&app)
+    get(nothing).post(post).options(options)
 }
 
 /// GET and HEAD are answered with an empty body of SDP's type, whether or not the stream exists.
@@ -52,28 +26,20 @@ async fn nothing() -> impl IntoResponse {
     )
 }
 
-async fn options_named(
+async fn post(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Path(at): Path<Named>,
     headers: HeaderMap,
     uri: Uri,
+    body: Bytes,
 ) -> Response {
-    endpoint::options(
-        &app,
-        &headers,
-        endpoint::may(&app, Right::Watch, &name, &headers, &uri, None),
-    )
+    Post::to_named(&app, Right::Watch, &at, &uri, &headers, &body).run(&app)
 }
 
-async fn options_with_token(
-    State(app): State<App>,
-    Path((name, token)): Path<(String, String)>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
+async fn options(State(app): State<App>, Path(at): Path<Named>, headers: HeaderMap, uri: Uri) -> Response {
     endpoint::options(
         &app,
         &headers,
-        endpoint::may(&app, Right::Watch, &name, &headers, &uri, Some(&token)),
+        at.permitted(&app, Right::Watch, &headers, &uri).is_ok(),
     )
 }

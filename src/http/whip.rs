@@ -8,41 +8,43 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 
 use super::auth::{Credentials, Right};
-use super::endpoint::{self, Post};
+use super::endpoint::{self, Named, Post};
 use super::router::App;
 
 pub(super) fn named() -> MethodRouter<App> {
     get(nothing).post(post_named).options(options_named)
 }
 
-pub(super) fn with_token() -> MethodRouter<App> {
-    get(nothing).post(post_with_token).options(options_with_token)
-}
-
 pub(super) fn unnamed() -> MethodRouter<App> {
     get(nothing).post(post_unnamed).options(options_unnamed)
 }
 
-async fn post_named(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Bytes,
-) -> Response {
-    let credentials = Credentials::of(&headers, &uri, None);
-    Post::to_named(&app, Right::Publish, &name, &credentials, &headers, &body).run(&app)
+/// RFC 9725 §4.2: GET and HEAD are answered without content, and tell nothing about the stream.
+async fn nothing() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
-async fn post_with_token(
+async fn post_named(
     State(app): State<App>,
-    Path((name, token)): Path<(String, String)>,
+    Path(at): Path<Named>,
     headers: HeaderMap,
     uri: Uri,
     body: Bytes,
 ) -> Response {
-    let credentials = Credentials::of(&headers, &uri, Some(&token));
-    Post::to_named(&app, Right::Publish, &name, &credentials, &headers, &body).run(&app)
+    Post::to_named(&app, Right::Publish, &at, &uri, &headers, &body).run(&app)
+}
+
+async fn options_named(
+    State(app): State<App>,
+    Path(at): Path<Named>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    endpoint::options(
+        &app,
+        &headers,
+        at.permitted(&app, Right::Publish, &headers, &uri).is_ok(),
+    )
 }
 
 async fn post_unnamed(State(app): State<App>, headers: HeaderMap, uri: Uri, body: Bytes) -> Response {
@@ -55,37 +57,6 @@ async fn post_unnamed(State(app): State<App>, headers: HeaderMap, uri: Uri, body
         body: &body,
     }
     .run(&app)
-}
-
-/// RFC 9725 §4.2: GET and HEAD are answered without content, and tell nothing about the stream.
-async fn nothing() -> StatusCode {
-    StatusCode::NO_CONTENT
-}
-
-async fn options_named(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    endpoint::options(
-        &app,
-        &headers,
-        endpoint::may(&app, Right::Publish, &name, &headers, &uri, None),
-    )
-}
-
-async fn options_with_token(
-    State(app): State<App>,
-    Path((name, token)): Path<(String, String)>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    endpoint::options(
-        &app,
-        &headers,
-        endpoint::may(&app, Right::Publish, &name, &headers, &uri, Some(&token)),
-    )
 }
 
 async fn options_unnamed(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Response {
