@@ -2,6 +2,7 @@
 //! out by WHEP; nothing is transcoded.
 //!
 //! The map, from the outside in:
+//! - [`http`]: the HTTP side: WHIP, WHEP, sessions, the small JSON API.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
@@ -9,5 +10,6 @@
 
 pub mod control;
 pub mod core;
+pub mod http;
 pub mod sdp;
 pub mod worker;
