@@ -1,0 +1,4 @@
+//! The HTTP side.
+//! - [`assets`]: the pages, embedded into the binary.
+
+pub mod assets;
