@@ -43,7 +43,7 @@ export class Server {
   }
 }
 
-/** Starts a server and waits until it answers. `SHIBUKI_E2E_URL` names a running one instead. */
+/** Starts a server and waits until it answers. */
 export async function startServer({ extra = [] } = {}) {
   const port = await freePort();
   if (!existsSync(BINARY)) throw new Error(`no server at ${BINARY}: cargo build --release`);
