@@ -14,7 +14,7 @@ if [ -e "$ROOT" ]; then # an earlier build that did not finish
   as_root rm -rf --one-file-system "$ROOT"
 fi
 # The package mirror is whatever this machine's own apt uses.
-MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'Component: main' | grep -v security | head -1)
+MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'Component: main' | grep -v security | sed -n 1p)
 as_root mmdebstrap --variant=apt --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
   --aptopt='APT::Install-Recommends "false"' --include=ca-certificates,ffmpeg \
   forky "$ROOT" "deb $MIRROR forky main"

@@ -18,20 +18,24 @@ export async function withEvidence(server, page, id, body, programs = []) {
 export async function assertMovingPicture(page, id = 'viewer') {
   const before = await page.call('stats', { id });
   const first = await page.call('picture', { id });
-  await page.call('frames', { id, count: 30, fresh: true });
+  let changed = 0;
+  // Several looks: Chromium's fake camera shows the same again after a second.
+  for (let look = 0; look < 3; look++) {
+    await page.call('frames', { id, count: 11, fresh: true });
+    const now = await page.call('picture', { id });
+    changed = Math.max(changed, first.filter((value, index) => Math.abs(value - now[index]) > 24).length);
+  }
   const after = await page.call('stats', { id });
-  const second = await page.call('picture', { id });
   assert.ok(after.video.framesDecoded >= before.video.framesDecoded + 15,
-    `frames decoded went from ${before.video.framesDecoded} to ${after.video.framesDecoded} while 30 were shown`);
-  const changed = first.filter((value, index) => Math.abs(value - second[index]) > 24).length;
+    `frames decoded went from ${before.video.framesDecoded} to ${after.video.framesDecoded} while 33 were shown`);
   assert.ok(changed >= 5, `${changed} of ${first.length} points changed: the picture stands still`);
-  assert.ok(new Set(second).size >= 3, 'the picture is blank');
+  assert.ok(new Set(first).size >= 3, 'the picture is blank');
 }
 
 /** Packets arrive and, where the publisher sends a tone, energy with them. */
 export async function assertAudioFlows(page, id = 'viewer', { audible = true } = {}) {
-  const before = (await page.call('stats', { id })).audio;
-  assert.ok(before, 'the viewer has an audio track');
+  // The entry is there from the first packet on.
+  const before = await until(8_000, 'audio to begin', async () => (await page.call('stats', { id })).audio, 100);
   await until(8_000, 'audio to flow', async () => {
     const now = (await page.call('stats', { id })).audio;
     return now.packetsReceived >= before.packetsReceived + 25 && (!audible || now.totalAudioEnergy > before.totalAudioEnergy);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertAudioFlows, assertGcm, assertMovingPicture, withEvidence } from '../harness/assert-media.mjs';
 import { suite } from '../harness/suite.mjs';
+import { until } from '../harness/wait.mjs';
 
 const it = suite();
 
@@ -66,6 +67,32 @@ test('audio alone', { timeout: 60_000 }, async () => {
   await withEvidence(it.server, page, 'viewer', async () => {
     await page.call('watch', { url: it.server.whep(stream) });
     await assertAudioFlows(page);
+  });
+  await page.page.context().close();
+});
+
+test('ICE restart by PATCH: the picture goes on', { timeout: 60_000 }, async (t) => {
+  const stream = it.stream('restart');
+  const page = await it.page();
+  await page.call('publish', { url: it.server.whip(stream), codec: 'VP8' });
+  await withEvidence(it.server, page, 'viewer', async () => {
+    await page.call('watch', { url: it.server.whep(stream) });
+    await page.call('frames', { count: 10 });
+    for (const id of ['viewer', 'publisher']) {
+      const { before, after, at } = await page.call('restart', { id });
+      assert.notEqual(after.etag, before.etag, 'a new ICE session has a new ETag');
+      assert.notEqual(after.ufrag, before.ufrag);
+      // The pair in use is one of the new ICE session.
+      await until(5_000, `${id} to use its new credentials`, async () => {
+        const { transport, connectionState } = await page.call('stats', { id });
+        return transport.iceLocalUsernameFragment === after.ufrag && connectionState === 'connected';
+      });
+      await page.call('frames', { count: 45, fresh: true });
+      const times = (await page.call('shown', {})).map((frame) => frame.at).filter((time) => time > at - 500);
+      const gap = Math.max(...times.slice(1).map((time, i) => time - times[i]));
+      t.diagnostic(`${id}: longest gap between two frames ${Math.round(gap)} ms`);
+      assert.ok(gap < 1_000, `${gap} ms without a frame around ${id}'s restart`);
+    }
   });
   await page.page.context().close();
 });

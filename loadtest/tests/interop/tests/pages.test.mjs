@@ -37,15 +37,19 @@ const picture = (page) => page.evaluate(() => {
 
 async function assertMoves(page) {
   const before = await picture(page);
-  const frames = page.evaluate(() => new Promise((resolve) => {
-    const video = document.querySelector('video');
-    let left = 30;
-    const next = () => (--left === 0 ? resolve() : video.requestVideoFrameCallback(next));
-    video.requestVideoFrameCallback(next);
-  }));
-  await within(10_000, '30 frames on the watch page', frames);
-  const after = await picture(page);
-  assert.ok(before.filter((value, i) => Math.abs(value - after[i]) > 24).length >= 5, 'the picture stands still');
+  let changed = 0;
+  for (let look = 0; look < 3; look++) {
+    const frames = page.evaluate(() => new Promise((resolve) => {
+      const video = document.querySelector('video');
+      let left = 11;
+      const next = () => (--left === 0 ? resolve() : video.requestVideoFrameCallback(next));
+      video.requestVideoFrameCallback(next);
+    }));
+    await within(10_000, '11 frames on the watch page', frames);
+    const now = await picture(page);
+    changed = Math.max(changed, before.filter((value, i) => Math.abs(value - now[i]) > 24).length);
+  }
+  assert.ok(changed >= 5, 'the picture stands still');
 }
 
 test('publish page to watch page; the watch page waits, plays, is told of the end, and plays again', { timeout: 90_000 }, async (t) => {

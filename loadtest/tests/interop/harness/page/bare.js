@@ -33,6 +33,7 @@ async function post(url, peer, { token } = {}) {
   peer.answer = body;
   if (answer.status !== 201) throw new Error(`POST ${url}: ${answer.status} ${body}`);
   peer.location = new URL(answer.headers.get('Location'), url).href;
+  peer.etag = answer.headers.get('ETag');
   await peer.pc.setRemoteDescription({ type: 'answer', sdp: body });
 }
 
@@ -166,6 +167,31 @@ window.bare = {
     }
     stats.connectionState = peers.get(id).pc.connectionState;
     return stats;
+  },
+
+  /** ICE restart by PATCH (RFC 9725, 4.3.3). Gives the status, both ETags and both local user fragments. */
+  async restart({ id = 'viewer' }) {
+    const peer = peers.get(id);
+    const fragment = () => /a=ice-ufrag:(.*)/.exec(peer.pc.localDescription.sdp)[1].trim();
+    const before = { etag: peer.etag, ufrag: fragment() };
+    peer.pc.restartIce();
+    await peer.pc.setLocalDescription();
+    const lines = peer.pc.localDescription.sdp.split('\r\n');
+    const first = (start) => lines.find((line) => line.startsWith(start));
+    const body = ['a=ice-ufrag:', 'a=ice-pwd:', 'm=', 'a=mid:'].map((start) => `${first(start)}\r\n`).join('');
+    const answer = await fetch(peer.location, {
+      method: 'PATCH',
+      headers: { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': before.etag },
+      body,
+    });
+    const text = await answer.text();
+    if (answer.status !== 200) throw new Error(`PATCH: ${answer.status} ${text}`);
+    peer.etag = answer.headers.get('ETag');
+    const given = (name) => new RegExp(`a=${name}:(.*)`).exec(text)[1].trim();
+    let sdp = peer.answer;
+    for (const name of ['ice-ufrag', 'ice-pwd']) sdp = sdp.replace(new RegExp(`a=${name}:.*`, 'g'), `a=${name}:${given(name)}`);
+    await peer.pc.setRemoteDescription({ type: 'answer', sdp });
+    return { status: answer.status, before, after: { etag: peer.etag, ufrag: fragment() }, at: wall() };
   },
 
   state: ({ id = 'viewer' }) => peers.get(id).pc.connectionState,
