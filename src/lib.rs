@@ -2,6 +2,7 @@
 //! out by WHEP; nothing is transcoded.
 //!
 //! The map, from the outside in:
+//! - [`server`]: composition: bind, start, serve, drain, stop.
 //! - [`http`]: the HTTP side: WHIP, WHEP, sessions, the small JSON API.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
@@ -12,4 +13,5 @@ pub mod control;
 pub mod core;
 pub mod http;
 pub mod sdp;
+pub mod server;
 pub mod worker;
