@@ -141,10 +141,12 @@ pub(super) fn answer_fmtp(codec: Codec, offered: &str) -> Option<String> {
         .map(str::trim)
         .filter(|entry| entry.len() <= MAX_PARAMETER && entry.bytes().all(|b| b.is_ascii_graphic()))
         .filter(|entry| match entry.split_once('=') {
-            Some((key, value)) if !key.is_empty() && !value.is_empty() => {
-                codec == Codec::Opus || kept.iter().any(|name| name.eq_ignore_ascii_case(key))
+            // Every parameter of Opus is a decimal number (RFC 7587 §7).
+            Some((key, value)) if codec == Codec::Opus => {
+                !key.is_empty() && (1..=9).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit())
             }
-            _ => false,
+            Some((key, value)) => !value.is_empty() && kept.iter().any(|name| name.eq_ignore_ascii_case(key)),
+            None => false,
         })
         .take(MAX_PARAMETERS)
         .collect();

@@ -258,7 +258,11 @@ fn read_mid(attributes: &[Attribute], index: usize) -> Result<Option<Mid>, Offer
 }
 
 fn payload_type(format: &str) -> Option<u8> {
-    format.parse::<u8>().ok().filter(|pt| *pt < 128)
+    // A number's sign would pass `parse`, but not the peer's parser when it comes back.
+    format
+        .parse::<u8>()
+        .ok()
+        .filter(|pt| *pt < 128 && !format.starts_with('+'))
 }
 
 /// The payload types of the m-line that have an rtpmap, in the m-line's order.
@@ -341,7 +345,10 @@ fn read_format(rtpmap: &str, fmtp: Option<&str>) -> Format {
     let Ok(clock_rate) = clock_rate.parse::<u32>() else {
         return Format::Other;
     };
-    if !is_token(rtpmap) || channels.is_some_and(|channels| channels.parse::<u8>().is_err()) {
+    if !is_token(rtpmap)
+        || rtpmap.contains('+')
+        || channels.is_some_and(|channels| channels.parse::<u8>().is_err())
+    {
         return Format::Other;
     }
     if name.eq_ignore_ascii_case("rtx") {
