@@ -130,7 +130,7 @@ impl Peer {
     pub fn new(identity: &Arc<Identity>, spec: &TransportSpec, now: Instant) -> Self {
         Self {
             ice: Ice::new(&spec.local_ice, &spec.remote_ice),
-            dtls: Dtls::new(identity, spec.dtls_role, &spec.remote_fingerprints),
+            dtls: Dtls::new(identity, spec.dtls_role, &spec.remote_fingerprints, now),
             receiver: None,
             sender: None,
             state: State::Connecting,
