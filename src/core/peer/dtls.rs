@@ -21,7 +21,8 @@ use super::client_hello::ClientHello;
 use super::counters::PeerCounters;
 use super::guard::{DtlsGuard, Records};
 use super::identity::{Identity, certificate_matches};
-use super::srtp::{Keys, SrtpReceiver, SrtpSender};
+use super::srtp::{SrtpReceiver, SrtpSender};
+use super::srtp_keys::Keys;
 use super::{CloseReason, SrtpProfile};
 
 /// rtc-dtls keys its associations by address. Ours has one, over whatever path ICE chose.
