@@ -2,11 +2,13 @@
 //! out by WHEP; nothing is transcoded.
 //!
 //! The map, from the outside in:
+//! - [`config`]: what the server can be told, validated.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
 //! - [`worker`]: threads with sockets and clocks that drive the core.
 
+pub mod config;
 pub mod control;
 pub mod core;
 pub mod sdp;
