@@ -3,6 +3,8 @@
 //!
 //! The map, from the outside in:
 //! - [`config`]: what the server can be told, validated.
+//! - [`server`]: composition: bind, start, serve, drain, stop.
+//! - [`http`]: the HTTP side: WHIP, WHEP, sessions, the small JSON API.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
@@ -11,5 +13,7 @@
 pub mod config;
 pub mod control;
 pub mod core;
+pub mod http;
 pub mod sdp;
+pub mod server;
 pub mod worker;

@@ -1,0 +1,14 @@
+//! A viewer's tracks as they go out.
+//!
+//! - [`viewer`]: one viewer: forwards, retransmits, reports.
+//! - [`track`]: one medium of a viewer: when it starts, with which payload type, what comes next.
+//! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does.
+//! - [`retransmit`]: how much a viewer may ask again.
+
+pub mod retransmit;
+pub mod rewriter;
+pub mod track;
+pub mod viewer;
+
+pub use track::{EgressTrack, RunUpLimits};
+pub use viewer::Viewer;

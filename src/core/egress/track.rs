@@ -1,0 +1,257 @@
+//! One medium of a viewer: when it starts, with which payload type, what comes next.
+
+use std::time::{Duration, Instant};
+
+use super::rewriter::{Placed, Playout, Rewriter};
+use crate::core::ids::{PayloadType, SeqNo};
+use crate::core::media::{Codec, MediaKind, ViewerTrack};
+use crate::core::route::{Lane, MediaPacket, SourceKey};
+use crate::sdp::match_codec;
+
+/// A stored keyframe up to this age is started from even if the publisher would send a new one when asked: the
+/// run-up is short, and the publisher and all other viewers are spared a keyframe.
+const FRESH_KEYFRAME: Duration = Duration::from_secs(1);
+/// A publisher known to answer gets this long to send its keyframe; then the stored one serves after all.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
+/// A viewer that cannot go on is restarted from the stored keyframe at most this often.
+const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+/// What a run-up sends at once, before the pace counts: the keyframe itself, in most streams.
+const FIRST_BYTES: f64 = 96_000.0;
+
+/// The pace of a run-up.
+#[derive(Clone, Copy, Debug)]
+pub struct RunUpLimits {
+    /// Bits per second while stored packets are sent.
+    pub rate: u64,
+}
+
+impl Default for RunUpLimits {
+    fn default() -> Self {
+        Self { rate: 20_000_000 }
+    }
+}
+
+#[derive(Debug)]
+pub struct EgressTrack {
+    pub spec: ViewerTrack,
+    pub packets: u32,
+    pub octets: u32,
+    rewriter: Rewriter,
+    phase: Phase,
+    key: Option<SourceKey>,
+    mapping: Option<Mapping>,
+    rtx_seq: u64,
+    started: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Nothing to send yet: no source, or no keyframe.
+    Waiting { since: Instant },
+    /// Stored packets up to live: `cursor` is the next one.
+    RunUp { cursor: SeqNo, budget: f64, at: Instant, rate: u64 },
+    Live,
+}
+
+/// How the stream's codec goes out to this viewer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mapping {
+    pub codec: Codec,
+    /// `None`: this viewer has no payload type for the codec.
+    pub pt: Option<PayloadType>,
+    pub rtx: Option<PayloadType>,
+}
+
+impl EgressTrack {
+    pub fn new(spec: ViewerTrack, now: Instant) -> Self {
+        let clock_rate = match spec.kind {
+            MediaKind::Audio => 48_000,
+            MediaKind::Video => 90_000,
+        };
+        Self {
+            spec,
+            packets: 0,
+            octets: 0,
+            rewriter: Rewriter::new(clock_rate, rand::random(), rand::random()),
+            phase: Phase::Waiting { since: now },
+            key: None,
+            mapping: None,
+            rtx_seq: u64::from(rand::random::<u16>() & 0x7fff),
+            started: None,
+        }
+    }
+
+    pub fn is_running_up(&self) -> bool {
+        matches!(self.phase, Phase::RunUp { .. })
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. })
+    }
+
+    /// The source is another one: wait for its keyframe. The outgoing numbers go on from where they are.
+    pub fn source_changed(&mut self, now: Instant) {
+        self.phase = Phase::Waiting { since: now };
+        self.key = None;
+    }
+
+    /// Starts from the buffer where that is the quickest way to a picture. True when a keyframe should be asked
+    /// for.
+    pub fn try_start(&mut self, lane: &Lane, answers_pli: Option<bool>, limits: RunUpLimits, now: Instant) -> bool {
+        let Phase::Waiting { since } = self.phase else { return false };
+        if self.spec.kind == MediaKind::Audio {
+            return false;
+        }
+        let Some(index) = lane.best() else { return true };
+        let (Some(layer), Some(key)) = (lane.layer(index), lane.key(index)) else { return true };
+        let Some(anchor) = layer.buffer.anchor() else { return true };
+        let age = now.saturating_duration_since(anchor.arrival);
+        let waited = now.saturating_duration_since(since) >= ANSWER_DEADLINE;
+        if age > FRESH_KEYFRAME && answers_pli == Some(true) && !waited {
+            return true;
+        }
+        self.start_run_up(lane, key, limits, now);
+        age > FRESH_KEYFRAME && answers_pli.is_none()
+    }
+
+    /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe.
+    pub fn restart(&mut self, lane: &Lane, limits: RunUpLimits, now: Instant) {
+        let too_soon = self.started.is_some_and(|at| now.saturating_duration_since(at) < RESTART_INTERVAL);
+        if let (Some(key), false, Phase::Live) = (self.key, too_soon, self.phase) {
+            self.start_run_up(lane, key, limits, now);
+        }
+    }
+
+    fn start_run_up(&mut self, lane: &Lane, key: SourceKey, limits: RunUpLimits, now: Instant) {
+        let Some(layer) = lane.layer(key.layer) else { return };
+        let Some(anchor) = layer.buffer.anchor() else { return };
+        if self.map(anchor.codec).is_none() {
+            return;
+        }
+        let bits = layer.buffer.bytes_since(anchor.seq) as f64 * 8.0;
+        let age = now.saturating_duration_since(anchor.arrival).as_secs_f64().max(0.1);
+        // A stream faster than the configured pace would never be caught up with.
+        let rate = limits.rate.max((3.0 * bits / age) as u64);
+        self.rewriter.begin_run_up(key, &layer.buffer, anchor, now);
+        self.key = Some(key);
+        self.started = Some(now);
+        self.phase = Phase::RunUp { cursor: anchor.seq, budget: FIRST_BYTES, at: now, rate };
+    }
+
+    /// The next stored packet of a run-up, as the pace allows; live from when there is none left.
+    pub fn next_stored<'a>(&mut self, lane: &'a Lane, now: Instant) -> Option<(&'a MediaPacket, Placed)> {
+        let Phase::RunUp { cursor, budget, at, rate } = self.phase else { return None };
+        let key = self.key?;
+        let elapsed = now.saturating_duration_since(at).as_secs_f64();
+        let budget = (budget + elapsed * rate as f64 / 8.0).min(FIRST_BYTES);
+        self.phase = Phase::RunUp { cursor, budget, at: now, rate };
+        if budget <= 0.0 {
+            return None;
+        }
+        let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
+        let Some(packet) = layer.buffer.since(cursor).next() else {
+            self.phase = Phase::Live;
+            return None;
+        };
+        let cursor = SeqNo(packet.seq.0 + 1);
+        self.phase = Phase::RunUp { cursor, budget: budget - packet.payload.len() as f64, at: now, rate };
+        self.map(packet.codec)?;
+        let placed = self.rewriter.place(key, packet, now)?;
+        Some((packet, placed))
+    }
+
+    /// Whether and how a packet that just arrived goes out.
+    #[inline]
+    pub fn forward(&mut self, key: SourceKey, best: bool, packet: &MediaPacket, now: Instant) -> Option<Placed> {
+        match self.phase {
+            Phase::Live => {
+                if self.key != Some(key) {
+                    // A better layer's keyframe, or the same layer's sequence started over.
+                    let same_layer = self.key.is_some_and(|old| old.layer == key.layer);
+                    if !(best || same_layer) || !self.may_begin(packet) {
+                        return None;
+                    }
+                    self.begin(key, packet, now)?;
+                }
+            }
+            Phase::Waiting { .. } => {
+                if !best || !self.may_begin(packet) {
+                    return None;
+                }
+                self.begin(key, packet, now)?;
+            }
+            // In order, by `next_stored`; only what fills a hole behind the cursor goes out directly.
+            Phase::RunUp { cursor, .. } => {
+                if self.key != Some(key) || packet.seq >= cursor {
+                    return None;
+                }
+            }
+        }
+        if self.mapping.is_none_or(|mapping| mapping.codec != packet.codec) {
+            self.map(packet.codec)?;
+        }
+        self.rewriter.place(key, packet, now)
+    }
+
+    fn may_begin(&self, packet: &MediaPacket) -> bool {
+        packet.keyframe || self.spec.kind == MediaKind::Audio
+    }
+
+    fn begin(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<()> {
+        self.map(packet.codec)?;
+        self.rewriter.begin_live(key, packet, now);
+        self.key = Some(key);
+        self.started = Some(now);
+        self.phase = Phase::Live;
+        Some(())
+    }
+
+    /// Resolves the payload type for a codec; `None` when this viewer has none.
+    fn map(&mut self, codec: Codec) -> Option<Mapping> {
+        if let Some(mapping) = self.mapping.filter(|mapping| mapping.codec == codec) {
+            return mapping.pt.map(|_| mapping);
+        }
+        let found = match_codec(&self.spec.codecs, codec);
+        let mapping =
+            Mapping { codec, pt: found.map(|entry| entry.pt), rtx: found.and_then(|entry| entry.rtx) };
+        self.mapping = Some(mapping);
+        mapping.pt.map(|_| mapping)
+    }
+
+    pub fn mapping(&self) -> Option<Mapping> {
+        self.mapping
+    }
+
+    pub fn key(&self) -> Option<SourceKey> {
+        self.key
+    }
+
+    /// What a NACKed sequence number stands for.
+    pub fn lost<'a>(&self, lane: &'a Lane, seq: u16) -> Option<(&'a MediaPacket, Placed)> {
+        let (key, seq) = self.rewriter.source_of(seq)?;
+        let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
+        let packet = layer.buffer.get(seq)?;
+        Some((packet, self.rewriter.placed_before(key, packet)?))
+    }
+
+    /// The next sequence number on the retransmission SSRC.
+    pub fn next_rtx_seq(&mut self) -> u64 {
+        self.rtx_seq += 1;
+        self.rtx_seq
+    }
+
+    /// The outgoing RTP time of an incoming one.
+    pub fn live_timestamp(&self, incoming: u64) -> Option<u32> {
+        self.rewriter.live_timestamp(self.key?, incoming)
+    }
+}
+
+/// The playout-delay extension's three bytes: minimum and maximum in steps of 10 ms, 12 bits each.
+pub fn playout_delay(playout: Playout) -> Option<[u8; 3]> {
+    match playout {
+        Playout::Unset => None,
+        Playout::Immediate => Some([0, 0, 0]),
+        // 0 to 10 s: what a player assumes that was never told anything.
+        Playout::Normal => Some([0x00, 0x03, 0xe8]),
+    }
+}

@@ -1,0 +1,299 @@
+//! One viewer: forwards what is fresh, sends again what was lost, reports.
+
+use std::time::{Duration, Instant};
+
+use super::retransmit::RetransmitBudget;
+use super::rewriter::Placed;
+use super::track::{EgressTrack, RunUpLimits, playout_delay};
+use crate::core::ids::{PayloadType, SessionId, Ssrc};
+use crate::core::machine::{Outbox, Path};
+use crate::core::media::{MediaKind, ViewerMedia};
+use crate::core::peer::SrtpSender;
+use crate::core::route::{Hub, Lane, MediaPacket};
+use crate::core::rtp::{self, OutgoingHeader, Rtcp};
+use crate::core::time::Epoch;
+
+/// Header, extensions and RTX's two bytes at most.
+const MAX_HEADER: usize = 80;
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// NACKed packets handled in one turn; what is beyond is asked for again.
+const MAX_PENDING_NACKS: usize = 512;
+
+pub struct Viewer {
+    pub id: SessionId,
+    /// Key of the stream's hub at this worker.
+    pub hub: usize,
+    pub path: Path,
+    sender: SrtpSender,
+    video: Option<EgressTrack>,
+    audio: Option<EgressTrack>,
+    nacks: Vec<(MediaKind, u16)>,
+    budget: RetransmitBudget,
+    next_report: Instant,
+    counters: ViewerCounters,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ViewerCounters {
+    pub packets: u64,
+    pub bytes: u64,
+    pub nacked: u64,
+    pub retransmitted: u64,
+    pub keyframe_requests: u64,
+}
+
+impl Viewer {
+    pub fn new(id: SessionId, hub: usize, media: &ViewerMedia, path: Path, sender: SrtpSender, now: Instant) -> Self {
+        let track = |kind| {
+            let spec = media.tracks.iter().find(|track| track.kind == kind);
+            spec.map(|spec| EgressTrack::new(spec.clone(), now))
+        };
+        Self {
+            id,
+            hub,
+            path,
+            sender,
+            video: track(MediaKind::Video),
+            audio: track(MediaKind::Audio),
+            nacks: Vec::new(),
+            budget: RetransmitBudget::new(now),
+            next_report: now,
+            counters: ViewerCounters::default(),
+        }
+    }
+
+    pub fn counters(&self) -> ViewerCounters {
+        self.counters
+    }
+
+    pub fn source_changed(&mut self, now: Instant) {
+        for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
+            track.source_changed(now);
+        }
+    }
+
+    /// Starts what can start from the buffers; true when a keyframe should be asked for.
+    pub fn try_start(&mut self, hub: &Hub, limits: RunUpLimits, now: Instant) -> bool {
+        let Some(track) = &mut self.video else { return false };
+        track.try_start(&hub.video, hub.answers_pli, limits, now)
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.video.as_ref().is_some_and(EgressTrack::is_waiting)
+    }
+
+    pub fn is_running_up(&self) -> bool {
+        self.video.as_ref().is_some_and(EgressTrack::is_running_up)
+    }
+
+    /// Sends what arrived since the last flush.
+    pub fn forward(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
+        self.forward_lane(&hub.audio, now, out);
+        self.forward_lane(&hub.video, now, out);
+    }
+
+    fn forward_lane(&mut self, lane: &Lane, now: Instant, out: &mut impl Outbox) {
+        let track = match lane.kind {
+            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
+        };
+        let Some(track) = track else { return };
+        if lane.fresh.is_empty() {
+            return;
+        }
+        let best = lane.best();
+        for (index, seq) in &lane.fresh {
+            let (Some(key), Some(layer)) = (lane.key(*index), lane.layer(*index)) else { continue };
+            let Some(packet) = layer.buffer.get(*seq) else { continue };
+            if let Some(placed) = track.forward(key, best == Some(*index), packet, now) {
+                let mut wire = Wire { path: &self.path, sender: &mut self.sender, counters: &mut self.counters };
+                wire.send(track, packet, placed, None, out);
+            }
+        }
+    }
+
+    /// Sends stored packets of a run-up as far as its pace allows.
+    pub fn run_up(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
+        let Some(track) = &mut self.video else { return };
+        while let Some((packet, placed)) = track.next_stored(&hub.video, now) {
+            let mut wire = Wire { path: &self.path, sender: &mut self.sender, counters: &mut self.counters };
+            wire.send(track, packet, placed, None, out);
+        }
+    }
+
+    /// Takes an authenticated compound RTCP packet in; true when the viewer asks for a keyframe.
+    pub fn rtcp(&mut self, compound: &[u8]) -> bool {
+        let mut keyframe = false;
+        for item in rtp::feedback(compound) {
+            match item {
+                Rtcp::Nack { media, pid, blp } => self.nack(media, pid, blp),
+                Rtcp::Pli { media } | Rtcp::Fir { media, .. } => {
+                    if self.video.as_ref().is_some_and(|track| track.spec.ssrc == media) {
+                        self.counters.keyframe_requests += 1;
+                        keyframe = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        keyframe
+    }
+
+    /// The decoder is stuck and the publisher sends no keyframe when asked.
+    pub fn restart(&mut self, hub: &Hub, limits: RunUpLimits, now: Instant) {
+        if let Some(track) = &mut self.video {
+            track.restart(&hub.video, limits, now);
+        }
+    }
+
+    fn nack(&mut self, media: Ssrc, pid: u16, blp: u16) {
+        let of = |track: &Option<EgressTrack>| track.as_ref().is_some_and(|track| track.spec.ssrc == media);
+        let kind = if of(&self.video) {
+            MediaKind::Video
+        } else if of(&self.audio) {
+            MediaKind::Audio
+        } else {
+            return;
+        };
+        let followers = (0..16u16).filter(|bit| blp & (1 << bit) != 0).map(|bit| pid.wrapping_add(bit + 1));
+        for seq in std::iter::once(pid).chain(followers) {
+            self.counters.nacked += 1;
+            if self.nacks.len() < MAX_PENDING_NACKS {
+                self.nacks.push((kind, seq));
+            }
+        }
+    }
+
+    /// Answers the NACKs taken in since the last time.
+    pub fn retransmit(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
+        let mut nacks = std::mem::take(&mut self.nacks);
+        for (kind, seq) in nacks.drain(..) {
+            let track = match kind {
+                MediaKind::Audio => &mut self.audio,
+                MediaKind::Video => &mut self.video,
+            };
+            let Some(track) = track else { continue };
+            let Some((packet, placed)) = track.lost(hub.lane(kind), seq) else { continue };
+            if !self.budget.take(now) {
+                break;
+            }
+            self.counters.retransmitted += 1;
+            let rtx = track.mapping().and_then(|mapping| mapping.rtx).zip(track.spec.rtx_ssrc);
+            let mut wire = Wire { path: &self.path, sender: &mut self.sender, counters: &mut self.counters };
+            wire.send(track, packet, placed, rtx, out);
+        }
+        self.nacks = nacks;
+    }
+
+    pub fn report_due(&self, now: Instant) -> bool {
+        now >= self.next_report
+    }
+
+    /// Sends a sender report for each track that plays (RFC 3550 §6.4.1).
+    pub fn report(&mut self, hub: &Hub, epoch: &Epoch, now: Instant, out: &mut impl Outbox) {
+        self.next_report = now + REPORT_INTERVAL;
+        for track in [&self.audio, &self.video].into_iter().flatten() {
+            let Some(timestamp) = report_timestamp(track, hub, epoch, now) else { continue };
+            let mut compound = Vec::with_capacity(128);
+            let ssrc = track.spec.ssrc;
+            rtp::sender_report(&mut compound, ssrc, epoch.ntp(now).0, timestamp, track.packets, track.octets);
+            rtp::sdes_cname(&mut compound, ssrc, hub.stream.as_str());
+            if self.sender.seal_rtcp(&mut compound).is_ok() {
+                out.datagram(&self.path, compound.len(), |buf| {
+                    buf.get_mut(..compound.len())?.copy_from_slice(&compound);
+                    Some(compound.len())
+                });
+            }
+        }
+    }
+}
+
+/// The outgoing RTP time of `now`.
+fn report_timestamp(track: &EgressTrack, hub: &Hub, epoch: &Epoch, now: Instant) -> Option<u32> {
+    let key = track.key()?;
+    let layer = hub.lane(track.spec.kind).layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
+    let clock_rate = layer.codec?.clock_rate();
+    let incoming = match &layer.clock {
+        Some(point) => hub.clock.timestamp_at(epoch, point, now, clock_rate),
+        // No report from the publisher yet: the newest packet is taken to be of the time it came.
+        None => {
+            let newest = layer.buffer.get(layer.buffer.highest()?)?;
+            let elapsed = now.saturating_duration_since(newest.arrival).as_secs_f64();
+            newest.timestamp + (elapsed * f64::from(clock_rate)) as u64
+        }
+    };
+    track.live_timestamp(incoming)
+}
+
+/// The last step of a packet's way: header, payload, seal.
+struct Wire<'a> {
+    path: &'a Path,
+    sender: &'a mut SrtpSender,
+    counters: &'a mut ViewerCounters,
+}
+
+impl Wire<'_> {
+    /// With `rtx`, as a retransmission (RFC 4588); without, under the track's own SSRC.
+    fn send(
+        &mut self,
+        track: &mut EgressTrack,
+        packet: &MediaPacket,
+        placed: Placed,
+        rtx: Option<(PayloadType, Ssrc)>,
+        out: &mut impl Outbox,
+    ) {
+        let Some(pt) = track.mapping().and_then(|mapping| mapping.pt) else { return };
+        let (pt, ssrc, index) = match rtx {
+            Some((pt, ssrc)) => (pt, ssrc, track.next_rtx_seq()),
+            None => (pt, track.spec.ssrc, placed.seq),
+        };
+        let header = OutgoingHeader {
+            marker: packet.marker,
+            pt,
+            seq: index as u16,
+            timestamp: placed.timestamp,
+            ssrc,
+        };
+        let ids = &track.spec.extensions;
+        let playout = playout_delay(placed.playout);
+        let audio_level = packet.carried.audio_level.map(|level| [level]);
+        let orientation = packet.carried.video_orientation.map(|value| [value]);
+        let candidates = [
+            (ids.playout_delay, playout.as_ref().map(|value| &value[..])),
+            (ids.audio_level, audio_level.as_ref().map(|value| &value[..])),
+            (ids.video_orientation, orientation.as_ref().map(|value| &value[..])),
+            (ids.abs_capture_time, packet.carried.capture_time.as_ref().map(|time| time.as_slice())),
+        ];
+        let mut elements: [(u8, &[u8]); 4] = [(0, &[]); 4];
+        let mut count = 0;
+        for (id, value) in candidates {
+            if let (Some(id), Some(value), Some(slot)) = (id, value, elements.get_mut(count)) {
+                *slot = (id, value);
+                count += 1;
+            }
+        }
+        let elements = elements.get(..count).unwrap_or_default();
+        let payload = &packet.payload;
+        let sender = &mut *self.sender;
+        let mut sent = 0;
+        let room = MAX_HEADER + payload.len() + SrtpSender::MAX_OVERHEAD;
+        out.datagram(self.path, room, |buf| {
+            let header_len = rtp::write_header(buf, &header, elements)?;
+            let mut len = header_len;
+            if rtx.is_some() {
+                buf.get_mut(len..len + 2)?.copy_from_slice(&(placed.seq as u16).to_be_bytes());
+                len += 2;
+            }
+            buf.get_mut(len..len + payload.len())?.copy_from_slice(payload);
+            len += payload.len();
+            sent = sender.seal_rtp(buf, header_len, len, index)?;
+            Some(sent)
+        });
+        self.counters.packets += 1;
+        self.counters.bytes += sent as u64;
+        if rtx.is_none() {
+            track.packets = track.packets.wrapping_add(1);
+            track.octets = track.octets.wrapping_add(payload.len() as u32);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! One worker's share of the server: its sessions, and the streams they publish and watch.
+//!
+//! - `mod.rs`: the state, and the driver's contract ([`Machine`]).
+//! - `demux.rs`: which session a datagram belongs to.
+//! - `session.rs`: a session from its first check to its end.
+//! - `streams.rs`: hubs, sources, and what crosses to other workers.
+
+mod demux;
+mod session;
+mod streams;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use slab::Slab;
+
+use super::directory::Directory;
+use super::egress::{RunUpLimits, Viewer};
+use super::ids::{SessionId, StreamName, WorkerId};
+use super::machine::{Effect, Machine, Outbox, Path};
+use super::peer::Identity;
+use super::route::{BufferLimits, Hub, Message, Notice, RoutedPacket, Source};
+use super::time::Epoch;
+use session::{Role, Session};
+
+/// The grain of everything that is not a packet: retransmission timers, reports, requests.
+const TICK: Duration = Duration::from_millis(20);
+/// While a viewer runs up from stored packets.
+const RUN_UP_TICK: Duration = Duration::from_millis(4);
+/// With no session at all nothing needs a timer.
+const IDLE: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineConfig {
+    pub buffer: BufferLimits,
+    pub run_up: RunUpLimits,
+}
+
+pub struct Engine {
+    id: WorkerId,
+    config: EngineConfig,
+    identity: Arc<Identity>,
+    directory: Arc<Directory>,
+    epoch: Epoch,
+    sessions: Slab<Session>,
+    /// Keyed by the session's key, as `sessions`.
+    viewers: HashMap<usize, Viewer>,
+    by_address: HashMap<SocketAddr, Owner>,
+    by_id: HashMap<SessionId, usize>,
+    hubs: Slab<Hub>,
+    by_stream: HashMap<StreamName, usize>,
+    /// Who publishes what, at whichever worker; told by the control plane.
+    sources: HashMap<StreamName, Source>,
+    /// Hubs with packets to forward.
+    fresh: Vec<usize>,
+    /// Sessions whose peer may have something to transmit.
+    transmitting: Vec<usize>,
+    /// Viewers with NACKs to answer.
+    nacked: Vec<usize>,
+    /// Viewers that run up from stored packets.
+    running_up: Vec<usize>,
+    /// Packets for other workers, batched per hub until the flush.
+    outbound: HashMap<usize, Vec<RoutedPacket>>,
+    effects: VecDeque<Effect<Message, Notice>>,
+    next_tick: Instant,
+    next_reports: Instant,
+    shutting_down: bool,
+    counters: EngineCounters,
+}
+
+/// What was dropped before it reached a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineCounters {
+    /// From an address that no session is known at, and no valid check.
+    pub unknown_address: u64,
+    /// A check whose user fragment or integrity does not fit any session.
+    pub unknown_check: u64,
+    /// Handed to the worker that owns the session.
+    pub handed_over: u64,
+}
+
+/// Whose an address is: proven by an authenticated check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Session(usize),
+    Worker(WorkerId),
+}
+
+impl Engine {
+    pub fn new(
+        id: WorkerId,
+        config: EngineConfig,
+        identity: Arc<Identity>,
+        directory: Arc<Directory>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Self {
+        Self {
+            id,
+            config,
+            identity,
+            directory,
+            epoch: Epoch::new(now, wall),
+            sessions: Slab::new(),
+            viewers: HashMap::new(),
+            by_address: HashMap::new(),
+            by_id: HashMap::new(),
+            hubs: Slab::new(),
+            by_stream: HashMap::new(),
+            sources: HashMap::new(),
+            fresh: Vec::new(),
+            transmitting: Vec::new(),
+            nacked: Vec::new(),
+            running_up: Vec::new(),
+            outbound: HashMap::new(),
+            effects: VecDeque::new(),
+            next_tick: now + IDLE,
+            next_reports: now,
+            shutting_down: false,
+            counters: EngineCounters::default(),
+        }
+    }
+
+    pub fn counters(&self) -> EngineCounters {
+        self.counters
+    }
+
+    /// Sessions at this worker, connected or not.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.effects.push_back(Effect::ToControl(notice));
+    }
+
+    fn send_to(&mut self, worker: WorkerId, message: Message) {
+        self.effects.push_back(Effect::ToWorker(worker, message));
+    }
+}
+
+impl Machine for Engine {
+    type Message = Message;
+    type Notice = Notice;
+
+    fn handle_datagram(&mut self, now: Instant, path: Path, data: &mut [u8]) {
+        self.demultiplex(now, path, data);
+    }
+
+    fn handle_message(&mut self, now: Instant, message: Message) {
+        match message {
+            Message::Datagram { path, mut data } => self.demultiplex_forwarded(now, path, &mut data),
+            Message::End { session, reason } => self.end_session(session, reason),
+            Message::RestartIce { session, local, remote } => self.restart_ice(session, local, remote),
+            Message::Shutdown => self.shut_down(),
+            other => self.stream_message(now, other),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if now < self.next_tick {
+            return;
+        }
+        let busy = !self.running_up.is_empty();
+        self.next_tick = now + if busy { RUN_UP_TICK } else { TICK };
+        self.tick_sessions(now);
+        self.tick_streams(now);
+        if self.sessions.is_empty() {
+            self.next_tick = now + IDLE;
+        }
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        (!self.sessions.is_empty()).then_some(self.next_tick)
+    }
+
+    fn flush(&mut self, now: Instant, out: &mut impl Outbox) {
+        self.flush_streams(now, out);
+        self.flush_peers(now, out);
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect<Message, Notice>> {
+        self.effects.pop_front()
+    }
+}
+
+impl Engine {
+    /// Something needs a timer soon.
+    fn wake_by(&mut self, at: Instant) {
+        self.next_tick = self.next_tick.min(at);
+    }
+
+    fn publisher_mut(&mut self, key: usize) -> Option<&mut super::ingest::Publisher> {
+        match &mut self.sessions.get_mut(key)?.role {
+            Role::Publisher(publisher) => Some(publisher),
+            Role::Viewer(_) => None,
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Hubs and sources: what joins publishers and viewers at this worker, and what crosses to the others. A stream
+//! crosses once per worker that has viewers of it, never once per viewer.
+
+use std::time::{Duration, Instant};
+
+use super::{Engine, RUN_UP_TICK, TICK};
+use crate::core::ids::{SeqNo, SessionId, StreamName, WorkerId};
+use crate::core::ingest::PublisherOutput;
+use crate::core::machine::Outbox;
+use crate::core::route::{Hub, MediaPacket, Message, RoutedPacket, Source};
+
+/// Viewers of one worker have the publisher asked at most this often; each wish is remembered until it is met.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
+
+impl Engine {
+    pub(super) fn hub_for(&mut self, stream: &StreamName) -> usize {
+        if let Some(key) = self.by_stream.get(stream) {
+            return *key;
+        }
+        let mut hub = Hub::new(stream.clone(), self.config.buffer);
+        hub.source = self.sources.get(stream).copied();
+        let key = self.hubs.insert(hub);
+        self.by_stream.insert(stream.clone(), key);
+        key
+    }
+
+    pub(super) fn viewer_joined(&mut self, now: Instant, viewer: usize, hub: usize) {
+        if let Some(hub) = self.hubs.get_mut(hub) {
+            hub.viewers.push(viewer);
+        }
+        self.subscribe(hub);
+        self.start_viewer(now, viewer);
+    }
+
+    pub(super) fn viewer_left(&mut self, viewer: usize, hub: usize) {
+        if let Some(hub) = self.hubs.get_mut(hub) {
+            hub.viewers.retain(|key| *key != viewer);
+        }
+        self.drop_hub_if_idle(hub);
+    }
+
+    /// Without viewers there is no need for another worker's packets, and without a source none for the hub.
+    fn drop_hub_if_idle(&mut self, key: usize) {
+        let Some(hub) = self.hubs.get(key) else { return };
+        let local = hub.source.is_some_and(|source| source.worker == self.id);
+        if !hub.viewers.is_empty() || local {
+            return;
+        }
+        let hub = self.hubs.remove(key);
+        self.by_stream.remove(&hub.stream);
+        self.outbound.remove(&key);
+        self.fresh.retain(|fresh| *fresh != key);
+        if let (true, Some(source)) = (hub.subscribed, hub.source) {
+            let message = Message::Unsubscribe { stream: hub.stream, worker: self.id };
+            self.send_to(source.worker, message);
+        }
+    }
+
+    /// Asks the publisher's worker for the stream, where that is another one.
+    fn subscribe(&mut self, key: usize) {
+        let Some(hub) = self.hubs.get_mut(key) else { return };
+        let Some(source) = hub.source else { return };
+        if source.worker == self.id || hub.subscribed {
+            return;
+        }
+        hub.subscribed = true;
+        let stream = hub.stream.clone();
+        let message = Message::Subscribe { stream, publisher: source.publisher, worker: self.id };
+        self.send_to(source.worker, message);
+    }
+
+    fn start_viewer(&mut self, now: Instant, key: usize) {
+        let Some(viewer) = self.viewers.get_mut(&key) else { return };
+        let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
+        let ask = viewer.try_start(hub, self.config.run_up, now).then_some(viewer.hub);
+        let running_up = viewer.is_running_up();
+        if running_up && !self.running_up.contains(&key) {
+            self.running_up.push(key);
+            self.wake_by(now + RUN_UP_TICK);
+        }
+        if let Some(hub) = ask {
+            self.ask_for_keyframe(now, hub);
+        }
+    }
+
+    /// Has the publisher asked, wherever it is. How often it really is asked, its own worker decides.
+    fn ask_for_keyframe(&mut self, now: Instant, key: usize) {
+        let Some(hub) = self.hubs.get_mut(key) else { return };
+        let Some(source) = hub.source else { return };
+        if hub.last_asked.is_some_and(|at| now.saturating_duration_since(at) < ASK_INTERVAL) {
+            return;
+        }
+        hub.last_asked = Some(now);
+        if source.worker == self.id {
+            let session = self.by_id.get(&source.publisher).copied();
+            if let Some(session) = session
+                && let Some(publisher) = self.publisher_mut(session)
+            {
+                publisher.request_keyframe();
+                self.transmitting.push(session);
+            }
+        } else {
+            let message = Message::RequestKeyframe { stream: hub.stream.clone(), publisher: source.publisher };
+            self.send_to(source.worker, message);
+        }
+    }
+
+    /// A viewer's PLI or FIR.
+    pub(super) fn viewer_needs_keyframe(&mut self, now: Instant, key: usize) {
+        let Some(viewer) = self.viewers.get_mut(&key) else { return };
+        let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
+        if hub.answers_pli == Some(false) {
+            viewer.restart(hub, self.config.run_up, now);
+        }
+        let (hub, running_up) = (viewer.hub, viewer.is_running_up());
+        if running_up && !self.running_up.contains(&key) {
+            self.running_up.push(key);
+            self.wake_by(now + RUN_UP_TICK);
+        }
+        self.ask_for_keyframe(now, hub);
+    }
+
+    pub(super) fn publisher_output(&mut self, session: usize, output: PublisherOutput) {
+        let Some((id, stream)) = self.sessions.get(session).map(|s| (s.id, s.stream.clone())) else { return };
+        let current = self.sources.get(&stream).is_some_and(|source| source.publisher == id);
+        // Until the control plane says that this is the publisher, nobody is to see it.
+        if !current {
+            return;
+        }
+        let key = self.hub_for(&stream);
+        let Some(hub) = self.hubs.get_mut(key) else { return };
+        match output {
+            PublisherOutput::Packet(routed) => {
+                let copy = (!hub.subscribers.is_empty()).then(|| routed.clone());
+                if hub.take(routed) {
+                    self.fresh.push(key);
+                    if let Some(copy) = copy {
+                        self.outbound.entry(key).or_default().push(copy);
+                    }
+                }
+            }
+            PublisherOutput::Clock { kind, layer, point } => {
+                hub.clock.report(&self.epoch, &point);
+                if let Some(layer) = hub.lane_mut(kind).layer_mut(layer) {
+                    layer.clock = Some(point);
+                }
+                let subscribers = hub.subscribers.clone();
+                for worker in subscribers {
+                    let stream = stream.clone();
+                    self.send_to(worker, Message::Clock { stream, publisher: id, kind, layer, point });
+                }
+            }
+        }
+    }
+
+    pub(super) fn publisher_left(&mut self, now: Instant, id: SessionId, stream: &StreamName) {
+        if self.sources.get(stream).is_some_and(|source| source.publisher == id) {
+            self.change_source(now, stream.clone(), None);
+        }
+    }
+
+    pub(super) fn stream_message(&mut self, now: Instant, message: Message) {
+        match message {
+            Message::SourceChanged { stream, source } => self.change_source(now, stream, source),
+            Message::Subscribe { stream, publisher, worker } => self.add_subscriber(stream, publisher, worker),
+            Message::Unsubscribe { stream, worker } => {
+                if let Some(hub) = self.by_stream.get(&stream).and_then(|key| self.hubs.get_mut(*key)) {
+                    hub.subscribers.retain(|known| *known != worker);
+                }
+            }
+            Message::Media { stream, publisher, packets } => {
+                let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
+                let Some(hub) = self.hubs.get_mut(key) else { return };
+                for packet in packets {
+                    hub.take(packet);
+                }
+                self.fresh.push(key);
+                self.start_waiting(now, key);
+            }
+            Message::Clock { stream, publisher, kind, layer, point } => {
+                let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
+                let Some(hub) = self.hubs.get_mut(key) else { return };
+                hub.clock.report(&self.epoch, &point);
+                if let Some(layer) = hub.lane_mut(kind).layer_mut(layer) {
+                    layer.clock = Some(point);
+                }
+            }
+            Message::AnswersPli { stream, publisher, answers } => {
+                let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
+                if let Some(hub) = self.hubs.get_mut(key) {
+                    hub.answers_pli = Some(answers);
+                }
+            }
+            Message::RequestKeyframe { stream, publisher } => {
+                if let Some(key) = self.by_stream.get(&stream).copied()
+                    && let Some(hub) = self.hubs.get(key)
+                    && hub.source.is_some_and(|source| source.publisher == publisher)
+                {
+                    self.ask_for_keyframe(now, key);
+                }
+            }
+            Message::Datagram { .. } | Message::End { .. } | Message::RestartIce { .. } | Message::Shutdown => {}
+        }
+    }
+
+    /// The hub of a stream that comes from another worker, if that publisher still is the one.
+    fn subscribed_hub(&self, stream: &StreamName, publisher: SessionId) -> Option<usize> {
+        let key = *self.by_stream.get(stream)?;
+        let hub = self.hubs.get(key)?;
+        (hub.subscribed && hub.source.is_some_and(|source| source.publisher == publisher)).then_some(key)
+    }
+
+    fn change_source(&mut self, now: Instant, stream: StreamName, source: Option<Source>) {
+        match source {
+            Some(source) => self.sources.insert(stream.clone(), source),
+            None => self.sources.remove(&stream),
+        };
+        let Some(key) = self.by_stream.get(&stream).copied() else { return };
+        let Some(hub) = self.hubs.get_mut(key) else { return };
+        if hub.source == source {
+            return;
+        }
+        let old = hub.source.filter(|_| hub.subscribed);
+        hub.change_source(source);
+        for viewer in hub.viewers.clone() {
+            if let Some(viewer) = self.viewers.get_mut(&viewer) {
+                viewer.source_changed(now);
+            }
+        }
+        self.outbound.remove(&key);
+        if let Some(old) = old {
+            self.send_to(old.worker, Message::Unsubscribe { stream, worker: self.id });
+        }
+        self.subscribe(key);
+        self.drop_hub_if_idle(key);
+    }
+
+    /// Another worker has viewers: it gets what the buffers hold, and from then on every packet.
+    fn add_subscriber(&mut self, stream: StreamName, publisher: SessionId, worker: WorkerId) {
+        let current = self.sources.get(&stream).is_some_and(|s| s.publisher == publisher && s.worker == self.id);
+        if !current {
+            return;
+        }
+        let key = self.hub_for(&stream);
+        let Some(hub) = self.hubs.get_mut(key) else { return };
+        if hub.subscribers.contains(&worker) {
+            return;
+        }
+        hub.subscribers.push(worker);
+        let mut packets = Vec::new();
+        let mut clocks = Vec::new();
+        for lane in [&hub.audio, &hub.video] {
+            for (index, layer) in lane.layers.iter().enumerate() {
+                let index = index as u8;
+                let routed = |packet: &MediaPacket| RoutedPacket {
+                    kind: lane.kind,
+                    layer: index,
+                    epoch: layer.epoch,
+                    pixels: layer.pixels,
+                    packet: packet.clone(),
+                };
+                packets.extend(layer.buffer.since(SeqNo(0)).map(routed));
+                clocks.extend(layer.clock.map(|point| (lane.kind, index, point)));
+            }
+        }
+        // Packets of this turn are in the snapshot already.
+        let rest = self.outbound.remove(&key);
+        let others: Vec<_> = hub.subscribers.iter().copied().filter(|known| *known != worker).collect();
+        let answers = hub.answers_pli;
+        if let Some(rest) = rest {
+            for other in others {
+                let message = Message::Media { stream: stream.clone(), publisher, packets: rest.clone() };
+                self.send_to(other, message);
+            }
+        }
+        self.send_to(worker, Message::Media { stream: stream.clone(), publisher, packets });
+        for (kind, layer, point) in clocks {
+            self.send_to(worker, Message::Clock { stream: stream.clone(), publisher, kind, layer, point });
+        }
+        if let Some(answers) = answers {
+            self.send_to(worker, Message::AnswersPli { stream, publisher, answers });
+        }
+    }
+
+    fn start_waiting(&mut self, now: Instant, hub: usize) {
+        let Some(viewers) = self.hubs.get(hub).map(|hub| hub.viewers.clone()) else { return };
+        for key in viewers {
+            if self.viewers.get(&key).is_some_and(|viewer| viewer.is_waiting()) {
+                self.start_viewer(now, key);
+            }
+        }
+    }
+
+    pub(super) fn tick_streams(&mut self, now: Instant) {
+        let keys: Vec<usize> = self.hubs.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(source) = self.hubs.get(key).and_then(|hub| hub.source) else { continue };
+            if source.worker == self.id
+                && let Some(session) = self.by_id.get(&source.publisher).copied()
+            {
+                let answers = self.publisher_mut(session).and_then(|publisher| publisher.answers_pli());
+                self.learn_answers(key, answers);
+            }
+            self.start_waiting(now, key);
+        }
+    }
+
+    fn learn_answers(&mut self, key: usize, answers: Option<bool>) {
+        let Some(hub) = self.hubs.get_mut(key) else { return };
+        if hub.answers_pli == answers {
+            return;
+        }
+        hub.answers_pli = answers;
+        let (Some(answers), Some(source)) = (answers, hub.source) else { return };
+        let (stream, subscribers) = (hub.stream.clone(), hub.subscribers.clone());
+        for worker in subscribers {
+            let stream = stream.clone();
+            self.send_to(worker, Message::AnswersPli { stream, publisher: source.publisher, answers });
+        }
+    }
+
+    /// Everything for viewers that this turn brought.
+    pub(super) fn flush_streams(&mut self, now: Instant, out: &mut impl Outbox) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.sort_unstable();
+        fresh.dedup();
+        for key in fresh.drain(..) {
+            let Some(hub) = self.hubs.get_mut(key) else { continue };
+            for viewer in &hub.viewers {
+                if let Some(viewer) = self.viewers.get_mut(viewer) {
+                    viewer.forward(hub, now, out);
+                }
+            }
+            hub.video.fresh.clear();
+            hub.audio.fresh.clear();
+            self.flush_outbound(key);
+        }
+        self.fresh = fresh;
+        self.flush_nacks(now, out);
+        self.flush_run_ups(now, out);
+        self.flush_reports(now, out);
+    }
+
+    fn flush_outbound(&mut self, key: usize) {
+        let Some(packets) = self.outbound.get_mut(&key).map(std::mem::take) else { return };
+        let Some(hub) = self.hubs.get(key) else { return };
+        let Some(source) = hub.source else { return };
+        if packets.is_empty() {
+            return;
+        }
+        let (stream, publisher, subscribers) = (hub.stream.clone(), source.publisher, hub.subscribers.clone());
+        for worker in subscribers {
+            let message = Message::Media { stream: stream.clone(), publisher, packets: packets.clone() };
+            self.send_to(worker, message);
+        }
+    }
+
+    fn flush_nacks(&mut self, now: Instant, out: &mut impl Outbox) {
+        let mut nacked = std::mem::take(&mut self.nacked);
+        for key in nacked.drain(..) {
+            let Some(viewer) = self.viewers.get_mut(&key) else { continue };
+            if let Some(hub) = self.hubs.get(viewer.hub) {
+                viewer.retransmit(hub, now, out);
+            }
+        }
+        self.nacked = nacked;
+    }
+
+    fn flush_run_ups(&mut self, now: Instant, out: &mut impl Outbox) {
+        let mut running_up = std::mem::take(&mut self.running_up);
+        running_up.retain(|key| {
+            let Some(viewer) = self.viewers.get_mut(key) else { return false };
+            if let Some(hub) = self.hubs.get(viewer.hub) {
+                viewer.run_up(hub, now, out);
+            }
+            viewer.is_running_up()
+        });
+        self.running_up = running_up;
+    }
+
+    fn flush_reports(&mut self, now: Instant, out: &mut impl Outbox) {
+        if now < self.next_reports {
+            return;
+        }
+        self.next_reports = now + TICK;
+        for viewer in self.viewers.values_mut() {
+            if viewer.report_due(now)
+                && let Some(hub) = self.hubs.get(viewer.hub)
+            {
+                viewer.report(hub, &self.epoch, now, out);
+            }
+        }
+    }
+}

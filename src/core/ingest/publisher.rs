@@ -1,0 +1,301 @@
+//! From a decrypted packet to a routed one: which track and layer it is, RTX undone, order unwrapped, keyframes
+//! found, payload put where all viewers share it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::keyframes::KeyframeRequests;
+use super::reception::Reception;
+use super::sources::{SourceRole, Sources, extensions};
+use crate::core::ids::{SeqNo, Ssrc};
+use crate::core::media::{Codec, MediaKind, NegotiatedCodec, PublisherMedia, StreamCodecs};
+use crate::core::route::{Carried, ClockPoint, MediaPacket, RoutedPacket};
+use crate::core::rtp::{self, RtpHeader, Rtcp, SeqUnwrapper, TimestampUnwrapper};
+use crate::core::time::Ntp;
+
+/// Payloads are carved out of blocks of this size: one allocation in about fifty packets.
+const BLOCK: usize = 64 * 1024;
+/// Our SSRC as a receiver in RTCP: never used for media.
+const RECEIVER_SSRC: Ssrc = Ssrc(1);
+/// A jump this large in one layer's sequence is a restarted sender.
+const RESTART_GAP: u64 = 3_000;
+/// This long after the first keyframe the publisher is asked for another, to learn whether asking helps.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+
+pub struct Publisher {
+    media: PublisherMedia,
+    sources: Sources,
+    reception: Reception,
+    layers: HashMap<(usize, u8), LayerIngest>,
+    block: BytesMut,
+    codecs: StreamCodecs,
+    first_keyframe: Option<Instant>,
+    probed: bool,
+    counters: PublisherCounters,
+}
+
+/// What became of a publisher's packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublisherCounters {
+    pub packets: u64,
+    pub bytes: u64,
+    pub retransmitted: u64,
+    /// Packets of no negotiated track or payload type.
+    pub unknown: u64,
+}
+
+struct LayerIngest {
+    ssrc: Ssrc,
+    epoch: u32,
+    seq: SeqUnwrapper,
+    timestamps: TimestampUnwrapper,
+    keyframe_timestamp: Option<u64>,
+    keyframe_seq: SeqNo,
+    pixels: u32,
+    requests: KeyframeRequests,
+    fir_seq: u8,
+}
+
+/// What [`Publisher::packet`] and [`Publisher::rtcp`] found.
+pub enum PublisherOutput {
+    Packet(RoutedPacket),
+    Clock { kind: MediaKind, layer: u8, point: ClockPoint },
+}
+
+impl Publisher {
+    pub fn new(media: PublisherMedia) -> Self {
+        let transport_cc = media.tracks.iter().find_map(|track| track.extensions.transport_cc);
+        Self {
+            sources: Sources::new(&media),
+            reception: Reception::new(transport_cc),
+            layers: HashMap::new(),
+            block: BytesMut::new(),
+            codecs: StreamCodecs::default(),
+            first_keyframe: None,
+            probed: false,
+            counters: PublisherCounters::default(),
+            media,
+        }
+    }
+
+    /// The codecs seen in media so far.
+    pub fn codecs(&self) -> StreamCodecs {
+        self.codecs
+    }
+
+    pub fn counters(&self) -> PublisherCounters {
+        self.counters
+    }
+
+    /// One authenticated RTP packet, changed in place where it is a retransmission.
+    pub fn packet(&mut self, now: Instant, packet: &mut [u8]) -> Option<PublisherOutput> {
+        let mut header = RtpHeader::parse(packet)?;
+        self.counters.packets += 1;
+        self.counters.bytes += packet.len() as u64;
+        let Some(role) = self.sources.resolve(&self.media, &header, packet) else {
+            self.counters.unknown += 1;
+            return None;
+        };
+        let mut len = packet.len();
+        if let SourceRole::Rtx { track, layer } = role {
+            self.counters.retransmitted += 1;
+            (header, len) = self.undo_rtx(now, packet, &header, track, layer)?;
+        }
+        let (SourceRole::Media { track, layer } | SourceRole::Rtx { track, layer }) = role;
+        let packet = packet.get(..len)?;
+        let (codec, kind) = self.codec_of(track, &header)?;
+        if matches!(role, SourceRole::Media { .. }) {
+            self.reception.packet(now, &header, packet, &codec, kind);
+        }
+        self.route(now, &header, packet, track, layer, codec.codec)
+    }
+
+    /// One authenticated compound RTCP packet.
+    pub fn rtcp(&mut self, now: Instant, compound: &[u8], mut output: impl FnMut(PublisherOutput)) {
+        for item in rtp::feedback(compound) {
+            if let Rtcp::SenderReport { ssrc, ntp, rtp, .. } = item {
+                self.reception.sender_report(now, ssrc, ntp, rtp);
+                let found = self.layers.iter_mut().find(|(_, layer)| layer.ssrc == ssrc);
+                if let Some(((track, index), layer)) = found
+                    && let Some(track) = self.media.tracks.get(*track)
+                    && layer.seq.highest().is_some()
+                {
+                    let timestamp = layer.timestamps.near(rtp);
+                    let point = ClockPoint { ntp: Ntp(ntp), timestamp, arrival: now };
+                    output(PublisherOutput::Clock { kind: track.kind, layer: *index, point });
+                }
+            }
+        }
+    }
+
+    /// Asks for a keyframe on every video layer, as soon as the limit allows.
+    pub fn request_keyframe(&mut self) {
+        for ((track, _), layer) in &mut self.layers {
+            if self.media.tracks.get(*track).is_some_and(|track| track.kind == MediaKind::Video) {
+                layer.requests.want();
+            }
+        }
+    }
+
+    /// Whether the publisher sends a keyframe when asked; `None` until it was tried, `Some(false)` at once where
+    /// it did not even negotiate PLI or FIR.
+    pub fn answers_pli(&self) -> Option<bool> {
+        let video = self.media.tracks.iter().find(|track| track.kind == MediaKind::Video)?;
+        if !video.codecs.iter().any(|codec| codec.feedback.pli || codec.feedback.fir) {
+            return Some(false);
+        }
+        self.layers.values().find_map(|layer| layer.requests.answers())
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.reception.handle_timeout(now);
+        let due = self.first_keyframe.is_some_and(|at| now.saturating_duration_since(at) >= PROBE_AFTER);
+        if due && !self.probed {
+            self.probed = true;
+            if self.answers_pli().is_none() {
+                self.request_keyframe();
+            }
+        }
+    }
+
+    /// The next compound RTCP packet to send to the publisher.
+    pub fn poll_rtcp(&mut self, now: Instant) -> Option<Bytes> {
+        for ((track, _), layer) in &mut self.layers {
+            let Some(track) = self.media.tracks.get(*track) else { continue };
+            if track.kind != MediaKind::Video || !layer.requests.poll(now) {
+                continue;
+            }
+            let Some(feedback) = track.codecs.first().map(|codec| codec.feedback) else { continue };
+            let mut compound = Vec::with_capacity(40);
+            rtp::receiver_report(&mut compound, RECEIVER_SSRC, &[]);
+            if feedback.pli || !feedback.fir {
+                rtp::pli(&mut compound, RECEIVER_SSRC, layer.ssrc);
+            } else {
+                rtp::fir(&mut compound, RECEIVER_SSRC, layer.ssrc, layer.fir_seq);
+                layer.fir_seq = layer.fir_seq.wrapping_add(1);
+            }
+            return Some(Bytes::from(compound));
+        }
+        self.reception.poll()
+    }
+
+    fn undo_rtx(
+        &mut self,
+        now: Instant,
+        packet: &mut [u8],
+        header: &RtpHeader,
+        track: usize,
+        layer: u8,
+    ) -> Option<(RtpHeader, usize)> {
+        let codecs = &self.media.tracks.get(track)?.codecs;
+        let codec = codecs.iter().find(|codec| codec.rtx == Some(header.pt))?.clone();
+        let kind = codec.codec.kind();
+        // The transport feedback counts what arrived, under the SSRC it arrived with.
+        let plain = NegotiatedCodec { feedback: Default::default(), ..codec.clone() };
+        self.reception.packet(now, header, packet, &plain, kind);
+        let ssrc = self.layers.get(&(track, layer))?.ssrc;
+        let len = rtp::rtx::unwrap(packet, header, (codec.pt, ssrc))?;
+        let original = RtpHeader::parse(packet.get(..len)?)?;
+        // Fills the hole in the loss detector, without counting towards the transport feedback again.
+        let bare = RtpHeader { extension: None, ..original };
+        self.reception.packet(now, &bare, &[], &codec, kind);
+        Some((original, len))
+    }
+
+    fn codec_of(&mut self, track: usize, header: &RtpHeader) -> Option<(NegotiatedCodec, MediaKind)> {
+        let track = self.media.tracks.get(track)?;
+        let Some(codec) = track.codecs.iter().find(|codec| codec.pt == header.pt) else {
+            self.counters.unknown += 1;
+            return None;
+        };
+        match track.kind {
+            MediaKind::Video => self.codecs.video = Some(codec.codec),
+            MediaKind::Audio => self.codecs.audio = Some(codec.codec),
+        }
+        Some((codec.clone(), track.kind))
+    }
+
+    fn route(
+        &mut self,
+        now: Instant,
+        header: &RtpHeader,
+        packet: &[u8],
+        track: usize,
+        layer: u8,
+        codec: Codec,
+    ) -> Option<PublisherOutput> {
+        let kind = codec.kind();
+        let payload = header.payload(packet);
+        let role = SourceRole::Media { track, layer };
+        let carried = extensions(&self.media, role)
+            .map(|ids| Carried::read(packet, header, ids))
+            .unwrap_or_default();
+        let ingest = self.layers.entry((track, layer)).or_insert_with(|| LayerIngest::new(header.ssrc));
+        if ingest.ssrc != header.ssrc {
+            *ingest = LayerIngest::new(header.ssrc);
+        }
+        let before = ingest.seq.highest();
+        let seq = ingest.seq.unwrap(header.seq);
+        let timestamp = ingest.timestamps.unwrap(header.timestamp);
+        if before.is_some_and(|highest| seq.0 > highest.0 + RESTART_GAP) {
+            ingest.epoch = rand::random();
+            ingest.keyframe_timestamp = None;
+        }
+        // Padding-only packets probe the path to us; they hold no media but their place in the sequence.
+        let info = if payload.is_empty() { Default::default() } else { rtp::inspect(codec, payload) };
+        if let Some((width, height)) = info.resolution {
+            ingest.pixels = u32::from(width) * u32::from(height);
+        }
+        let mut keyframe = false;
+        if info.keyframe_start && kind == MediaKind::Video {
+            let same_picture = ingest.keyframe_timestamp == Some(timestamp);
+            keyframe = !same_picture || seq < ingest.keyframe_seq;
+            if keyframe {
+                ingest.keyframe_seq = seq;
+            }
+            if !same_picture {
+                ingest.keyframe_timestamp = Some(timestamp);
+                ingest.requests.keyframe(now);
+                self.first_keyframe.get_or_insert(now);
+            }
+        }
+        let (epoch, pixels) = (ingest.epoch, ingest.pixels);
+        let packet = MediaPacket {
+            payload: self.keep(payload),
+            seq,
+            timestamp,
+            arrival: now,
+            codec,
+            marker: header.marker,
+            keyframe,
+            carried,
+        };
+        Some(PublisherOutput::Packet(RoutedPacket { kind, layer, epoch, pixels, packet }))
+    }
+
+    fn keep(&mut self, payload: &[u8]) -> Bytes {
+        if self.block.capacity() < payload.len() {
+            self.block = BytesMut::with_capacity(BLOCK.max(payload.len()));
+        }
+        self.block.extend_from_slice(payload);
+        self.block.split().freeze()
+    }
+}
+
+impl LayerIngest {
+    fn new(ssrc: Ssrc) -> Self {
+        Self {
+            ssrc,
+            epoch: rand::random(),
+            seq: SeqUnwrapper::default(),
+            timestamps: TimestampUnwrapper::default(),
+            keyframe_timestamp: None,
+            keyframe_seq: SeqNo(0),
+            pixels: 0,
+            requests: KeyframeRequests::default(),
+            fir_seq: 0,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a publisher is told about its packets: NACK, receiver reports and transport-wide feedback, made by the
+//! family's interceptor chain. A publisher costs this once; viewers never pass through it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rtc::interceptor::{
+    AttributedPacket, Interceptor, NackGeneratorBuilder, Packet, RTCPFeedback, RTPHeaderExtension,
+    ReceiverReportBuilder, Registry, Slot, StreamInfo, TaggedPacket, TwccReceiverBuilder,
+};
+use rtc::rtp::header::{Extension, Header};
+use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
+
+use crate::core::ids::Ssrc;
+use crate::core::media::{MediaKind, NegotiatedCodec};
+use crate::core::rtp::RtpHeader;
+
+/// Lost packets are asked for again at this pace. Shorter than most round trips, so that a second loss costs
+/// little; [`NACKS_PER_PACKET`] bounds the waste.
+const NACK_INTERVAL: Duration = Duration::from_millis(25);
+/// 12 × 25 ms = 300 ms: beyond that a frame is too late for anybody.
+const NACKS_PER_PACKET: u16 = 12;
+/// Packets remembered for loss detection: 1 s at 20 Mbit/s.
+const NACK_WINDOW: u16 = 2048;
+/// Chromium's own receiver sends feedback every 50–100 ms.
+const TRANSPORT_FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct Reception {
+    chain: Box<dyn Interceptor>,
+    transport_cc: Option<u8>,
+    bound: Vec<Ssrc>,
+}
+
+const TRANSPORT_CC_URI: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+/// RFC 8285 §4.2: the one-byte form.
+const ONE_BYTE_PROFILE: u16 = 0xBEDE;
+
+impl Reception {
+    /// `transport_cc` is the negotiated id of the transport-wide sequence number extension.
+    pub fn new(transport_cc: Option<u8>) -> Self {
+        let nack = NackGeneratorBuilder::new()
+            .with_size(NACK_WINDOW)
+            .with_interval(NACK_INTERVAL)
+            .with_max_nacks_per_packet(NACKS_PER_PACKET)
+            .build();
+        let mut registry = Registry::new()
+            .with(Slot::NackGenerator, nack)
+            .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(REPORT_INTERVAL).build());
+        if transport_cc.is_some() {
+            let feedback = TwccReceiverBuilder::new().with_interval(TRANSPORT_FEEDBACK_INTERVAL).build();
+            registry = registry.with(Slot::TwccReceiver, feedback);
+        }
+        Self { chain: Box::new(registry.build()), transport_cc, bound: Vec::new() }
+    }
+
+    /// A packet arrived. The chain sees its header only.
+    pub fn packet(
+        &mut self,
+        now: Instant,
+        header: &RtpHeader,
+        packet: &[u8],
+        codec: &NegotiatedCodec,
+        kind: MediaKind,
+    ) {
+        if !self.bound.contains(&header.ssrc) {
+            self.bound.push(header.ssrc);
+            self.chain.bind_remote_stream(&stream_info(header.ssrc, codec, kind, self.transport_cc));
+        }
+        let mut extensions = Vec::new();
+        let block = header.extension.as_ref();
+        if let (Some(id), Some(block)) = (self.transport_cc, block)
+            && let Some(value) = block.find(packet, id)
+        {
+            extensions.push(Extension { id, payload: Bytes::copy_from_slice(value) });
+        }
+        let header = Header {
+            version: 2,
+            extension: !extensions.is_empty(),
+            marker: header.marker,
+            payload_type: header.pt.0,
+            sequence_number: header.seq,
+            timestamp: header.timestamp,
+            ssrc: header.ssrc.0,
+            extension_profile: ONE_BYTE_PROFILE,
+            extensions,
+            ..Header::default()
+        };
+        let packet = rtc::rtp::Packet { header, payload: Bytes::new() };
+        self.read(now, Packet::Rtp(packet));
+    }
+
+    /// A sender report arrived: receiver reports refer to it.
+    pub fn sender_report(&mut self, now: Instant, ssrc: Ssrc, ntp: u64, rtp: u32) {
+        let report = rtc::rtcp::sender_report::SenderReport {
+            ssrc: ssrc.0,
+            ntp_time: ntp,
+            rtp_time: rtp,
+            ..Default::default()
+        };
+        self.read(now, Packet::Rtcp(vec![Box::new(report)]));
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let _ = self.chain.handle_timeout(now);
+    }
+
+    /// The next RTCP packet for the publisher.
+    pub fn poll(&mut self) -> Option<Bytes> {
+        while let Some(tagged) = self.chain.poll_write() {
+            if let Packet::Rtcp(packets) = tagged.message.packet {
+                let mut compound = Vec::new();
+                for packet in packets {
+                    if let Ok(bytes) = packet.marshal() {
+                        compound.extend_from_slice(&bytes);
+                    }
+                }
+                if !compound.is_empty() {
+                    return Some(Bytes::from(compound));
+                }
+            }
+        }
+        None
+    }
+
+    fn read(&mut self, now: Instant, packet: Packet) {
+        let tagged =
+            TaggedPacket { now, transport: TransportContext::default(), message: AttributedPacket::new(packet) };
+        let _ = self.chain.handle_read(tagged);
+        while self.chain.poll_read().is_some() {}
+    }
+}
+
+fn stream_info(ssrc: Ssrc, codec: &NegotiatedCodec, kind: MediaKind, transport_cc: Option<u8>) -> StreamInfo {
+    let mut rtcp_feedback = Vec::new();
+    if codec.feedback.nack {
+        rtcp_feedback.push(RTCPFeedback { typ: "nack".into(), parameter: String::new() });
+    }
+    let mut rtp_header_extensions = Vec::new();
+    if let Some(id) = transport_cc {
+        rtcp_feedback.push(RTCPFeedback { typ: "transport-cc".into(), parameter: String::new() });
+        rtp_header_extensions.push(RTPHeaderExtension { uri: TRANSPORT_CC_URI.into(), id: u16::from(id) });
+    }
+    let kind = match kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+    };
+    StreamInfo {
+        ssrc: ssrc.0,
+        clock_rate: codec.codec.clock_rate(),
+        mime_type: format!("{kind}/{}", codec.codec.name()),
+        payload_type: codec.pt.0,
+        rtcp_feedback,
+        rtp_header_extensions,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,247 @@
+//! A layer's packets since its latest keyframe (and a little before): what retransmissions are answered from and
+//! what a new viewer starts with. One buffer serves all viewers of the layer.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::packet::MediaPacket;
+use crate::core::ids::SeqNo;
+
+/// How much of a stream is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferLimits {
+    /// Payload bytes kept for instant start; beyond it a new viewer waits for the next keyframe.
+    pub max_bytes: usize,
+    /// Age of the keyframe beyond which a new viewer waits for the next one.
+    pub max_age: Duration,
+    /// Packets are kept at least this long for retransmission, whatever keyframes come.
+    pub history: Duration,
+}
+
+impl Default for BufferLimits {
+    fn default() -> Self {
+        Self { max_bytes: 8_000_000, max_age: Duration::from_secs(10), history: Duration::from_millis(1500) }
+    }
+}
+
+/// A jump larger than this in either direction is a restarted sender, not loss.
+const MAX_GAP: u64 = 3_000;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// Beyond the highest so far, or filling a hole: to be forwarded.
+    New,
+    Duplicate,
+    TooOld,
+}
+
+#[derive(Debug)]
+pub struct LayerBuffer {
+    limits: BufferLimits,
+    /// Keyed by `seq - base`; holes are packets not arrived (yet).
+    packets: VecDeque<Option<MediaPacket>>,
+    base: u64,
+    bytes: usize,
+    anchor: Option<SeqNo>,
+}
+
+impl LayerBuffer {
+    pub fn new(limits: BufferLimits) -> Self {
+        Self { limits, packets: VecDeque::new(), base: 0, bytes: 0, anchor: None }
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::new(self.limits);
+    }
+
+    pub fn get(&self, seq: SeqNo) -> Option<&MediaPacket> {
+        let index = seq.0.checked_sub(self.base)?;
+        self.packets.get(usize::try_from(index).ok()?)?.as_ref()
+    }
+
+    /// The first packet of the latest keyframe, while everything since then is kept.
+    pub fn anchor(&self) -> Option<&MediaPacket> {
+        self.anchor.and_then(|seq| self.get(seq))
+    }
+
+    /// The highest sequence number received.
+    pub fn highest(&self) -> Option<SeqNo> {
+        let len = u64::try_from(self.packets.len()).ok()?.checked_sub(1)?;
+        Some(SeqNo(self.base + len))
+    }
+
+    /// Packets present from `seq` on, in order.
+    pub fn since(&self, seq: SeqNo) -> impl Iterator<Item = &MediaPacket> {
+        let skip = usize::try_from(seq.0.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.packets.iter().skip(skip).flatten()
+    }
+
+    /// Payload bytes from `seq` on.
+    pub fn bytes_since(&self, seq: SeqNo) -> usize {
+        self.since(seq).map(|packet| packet.payload.len()).sum()
+    }
+
+    pub fn insert(&mut self, packet: MediaPacket) -> Inserted {
+        let seq = packet.seq;
+        let next = self.base + self.packets.len() as u64;
+        if self.packets.is_empty() || seq.0 >= next + MAX_GAP {
+            self.clear();
+            self.base = seq.0;
+        } else if seq.0 < self.base {
+            return Inserted::TooOld;
+        }
+        let index = (seq.0 - self.base) as usize;
+        while self.packets.len() <= index {
+            self.packets.push_back(None);
+        }
+        let (arrival, keyframe, timestamp) = (packet.arrival, packet.keyframe, packet.timestamp);
+        let Some(slot) = self.packets.get_mut(index) else { return Inserted::TooOld };
+        if slot.is_some() {
+            return Inserted::Duplicate;
+        }
+        self.bytes += packet.payload.len();
+        *slot = Some(packet);
+        if keyframe {
+            self.move_anchor(seq, timestamp);
+        }
+        self.trim(arrival);
+        Inserted::New
+    }
+
+    /// The anchor moves to a newer keyframe, or to an earlier packet of the same one that arrived late.
+    fn move_anchor(&mut self, seq: SeqNo, timestamp: u64) {
+        let keep = self.anchor().is_some_and(|old| {
+            if old.timestamp == timestamp { old.seq <= seq } else { old.timestamp > timestamp }
+        });
+        if !keep {
+            self.anchor = Some(seq);
+        }
+    }
+
+    fn trim(&mut self, now: Instant) {
+        if let Some(anchor) = self.anchor() {
+            let too_old = now.saturating_duration_since(anchor.arrival) > self.limits.max_age;
+            if too_old || self.bytes > self.limits.max_bytes {
+                self.anchor = None;
+            }
+        }
+        let keep_from = self.anchor.map_or(u64::MAX, |seq| seq.0);
+        while self.base < keep_from {
+            let oldest = match self.packets.front() {
+                None => break,
+                // The newest stays, whatever its age: it tells where the sequence stands.
+                Some(_) if self.packets.len() == 1 => break,
+                Some(None) => None,
+                Some(Some(packet)) => Some(packet),
+            };
+            let over = self.bytes > self.limits.max_bytes;
+            if let Some(packet) = oldest
+                && !over
+                && now.saturating_duration_since(packet.arrival) <= self.limits.history
+            {
+                break;
+            }
+            self.bytes -= oldest.map_or(0, |packet| packet.payload.len());
+            self.packets.pop_front();
+            self.base += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::media::Codec;
+    use bytes::Bytes;
+
+    fn packet(seq: u64, ms: u64, keyframe: bool, start: Instant) -> MediaPacket {
+        MediaPacket {
+            payload: Bytes::from(vec![0; 1000]),
+            seq: SeqNo(seq),
+            timestamp: ms * 90,
+            arrival: start + Duration::from_millis(ms),
+            codec: Codec::Vp8,
+            marker: false,
+            keyframe,
+            carried: Default::default(),
+        }
+    }
+
+    #[test]
+    fn keeps_everything_since_the_latest_keyframe() {
+        let start = test_start();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        for n in 0..3000u64 {
+            buffer.insert(packet(n + 100, n, n == 10, start));
+        }
+        assert_eq!(buffer.anchor().map(|p| p.seq), Some(SeqNo(110)));
+        assert!(buffer.get(SeqNo(110)).is_some());
+        assert!(buffer.get(SeqNo(109)).is_none(), "older than the keyframe and than the history");
+        assert_eq!(buffer.since(SeqNo(110)).count(), 2990);
+    }
+
+    #[test]
+    fn retransmission_history_survives_a_new_keyframe() {
+        let start = test_start();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        for n in 0..2000u64 {
+            buffer.insert(packet(n, n, n % 1990 == 0, start));
+        }
+        assert_eq!(buffer.anchor().map(|p| p.seq), Some(SeqNo(1990)));
+        assert!(buffer.get(SeqNo(1000)).is_some());
+    }
+
+    #[test]
+    fn a_group_of_pictures_beyond_the_limit_loses_its_anchor_and_memory_stays_bounded() {
+        let start = test_start();
+        let limits = BufferLimits { max_bytes: 100_000, ..BufferLimits::default() };
+        let mut buffer = LayerBuffer::new(limits);
+        for n in 0..10_000u64 {
+            buffer.insert(packet(n, n / 10, n == 0, start));
+            assert!(buffer.bytes <= 101_000);
+        }
+        assert!(buffer.anchor().is_none());
+    }
+
+    #[test]
+    fn holes_fill_and_duplicates_do_not() {
+        let start = test_start();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        assert_eq!(buffer.insert(packet(5, 0, true, start)), Inserted::New);
+        assert_eq!(buffer.insert(packet(8, 1, false, start)), Inserted::New);
+        assert_eq!(buffer.insert(packet(6, 2, false, start)), Inserted::New);
+        assert_eq!(buffer.insert(packet(6, 2, false, start)), Inserted::Duplicate);
+        assert_eq!(buffer.insert(packet(4, 2, false, start)), Inserted::TooOld);
+        assert_eq!(buffer.since(SeqNo(5)).map(|p| p.seq.0).collect::<Vec<_>>(), [5, 6, 8]);
+        assert_eq!(buffer.highest(), Some(SeqNo(8)));
+    }
+
+    #[test]
+    fn an_earlier_packet_of_the_same_keyframe_becomes_the_anchor() {
+        let start = test_start();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        buffer.insert(packet(1, 0, false, start));
+        let mut late = packet(3, 1, true, start);
+        late.timestamp = 900;
+        let mut first = packet(2, 2, true, start);
+        first.timestamp = 900;
+        buffer.insert(late);
+        buffer.insert(first);
+        assert_eq!(buffer.anchor().map(|p| p.seq), Some(SeqNo(2)));
+    }
+
+    #[test]
+    fn a_jump_starts_over() {
+        let start = test_start();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        buffer.insert(packet(1, 0, true, start));
+        buffer.insert(packet(1_000_000, 1, false, start));
+        assert!(buffer.anchor().is_none());
+        assert_eq!(buffer.since(SeqNo(0)).count(), 1);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]
+    fn test_start() -> Instant {
+        Instant::now()
+    }
+}

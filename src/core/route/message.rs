@@ -1,0 +1,98 @@
+//! What workers and the control plane say to each other.
+
+use super::clock::ClockPoint;
+use super::packet::MediaPacket;
+use crate::core::ids::{SessionId, StreamName, WorkerId};
+use crate::core::machine::Path;
+use crate::core::media::{IceCredentials, MediaKind, StreamCodecs};
+
+/// Where a stream comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub publisher: SessionId,
+    pub worker: WorkerId,
+}
+
+/// To a worker, from the control plane or another worker.
+#[derive(Debug)]
+pub enum Message {
+    /// A datagram that arrived at another worker and belongs to a session of this one.
+    Datagram { path: Path, data: Vec<u8> },
+    /// The control plane wants a session gone.
+    End { session: SessionId, reason: EndReason },
+    /// New ICE credentials on both sides; the old ones serve until the new ones are used.
+    RestartIce { session: SessionId, local: IceCredentials, remote: IceCredentials },
+    /// Who publishes a stream from now on.
+    SourceChanged { stream: StreamName, source: Option<Source> },
+    /// Another worker has viewers of a stream that is published here.
+    Subscribe { stream: StreamName, publisher: SessionId, worker: WorkerId },
+    Unsubscribe { stream: StreamName, worker: WorkerId },
+    /// Packets of a subscribed stream, in the order they are to be forwarded; the first batch after a
+    /// subscription holds what the buffers have.
+    Media { stream: StreamName, publisher: SessionId, packets: Vec<RoutedPacket> },
+    /// A sender report of a subscribed stream's publisher.
+    Clock { stream: StreamName, publisher: SessionId, kind: MediaKind, layer: u8, point: ClockPoint },
+    /// What was learned about a subscribed stream's publisher.
+    AnswersPli { stream: StreamName, publisher: SessionId, answers: bool },
+    /// Viewers elsewhere need a keyframe.
+    RequestKeyframe { stream: StreamName, publisher: SessionId },
+    /// End every session, say goodbye, accept nothing more.
+    Shutdown,
+}
+
+#[derive(Clone, Debug)]
+pub struct RoutedPacket {
+    pub kind: MediaKind,
+    pub layer: u8,
+    /// Changes whenever the layer's sequence starts over.
+    pub epoch: u32,
+    /// Picture size of the layer as far as known, width × height.
+    pub pixels: u32,
+    pub packet: MediaPacket,
+}
+
+/// From a worker to the control plane.
+#[derive(Debug)]
+pub enum Notice {
+    /// A session's first valid check arrived: this worker has it from now on.
+    Claimed { session: SessionId },
+    /// ICE and DTLS are up.
+    Connected { session: SessionId },
+    /// The publisher's media says which codecs it really uses.
+    Codecs { session: SessionId, codecs: StreamCodecs },
+    Ended { session: SessionId, reason: EndReason },
+}
+
+/// Why a session ended, in the words of the log and of the statistics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// DELETE on the session's URL.
+    Deleted,
+    /// The peer sent DTLS close_notify.
+    PeerClosed,
+    /// No ICE and DTLS within 15 s.
+    HandshakeTimeout,
+    /// 30 s without any authenticated packet.
+    Silent,
+    /// The peer's certificate is not the one in its offer.
+    FingerprintMismatch,
+    DtlsFailed(String),
+    /// Another publisher took the stream over.
+    TakenOver,
+    Shutdown,
+}
+
+impl std::fmt::Display for EndReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deleted => f.write_str("deleted by the client"),
+            Self::PeerClosed => f.write_str("closed by the client"),
+            Self::HandshakeTimeout => f.write_str("no connection within 15 s of the offer"),
+            Self::Silent => f.write_str("nothing heard for 30 s"),
+            Self::FingerprintMismatch => f.write_str("the certificate is not the one in the offer"),
+            Self::DtlsFailed(why) => write!(f, "DTLS failed: {why}"),
+            Self::TakenOver => f.write_str("another publisher took the stream over"),
+            Self::Shutdown => f.write_str("the server is going down"),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What joins publishers and viewers.
+//!
+//! - [`packet`]: one media packet, shared by all that read it.
+//! - [`buffer`]: a layer's packets since its keyframe.
+//! - [`hub`]: a stream at one worker: its layers and the viewers there.
+//! - [`clock`]: the publisher's clocks, so that audio and video stay in sync at the viewer.
+//! - [`message`]: what workers and the control plane say to each other.
+
+pub mod buffer;
+pub mod clock;
+pub mod hub;
+pub mod message;
+pub mod packet;
+
+pub use buffer::{BufferLimits, Inserted, LayerBuffer};
+pub use clock::{ClockPoint, PublisherClock};
+pub use hub::{Hub, Lane, Layer, SourceKey};
+pub use message::{EndReason, Message, Notice, RoutedPacket, Source};
+pub use packet::{Carried, MediaPacket};

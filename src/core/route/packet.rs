@@ -1,0 +1,77 @@
+//! One media packet as every viewer's egress reads it: plaintext, shared, never copied per viewer.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::core::ids::SeqNo;
+use crate::core::media::{Codec, ExtensionIds};
+use crate::core::rtp::{ExtensionBlock, RtpHeader};
+
+#[derive(Clone, Debug)]
+pub struct MediaPacket {
+    /// The RTP payload, without header, extensions and padding.
+    pub payload: Bytes,
+    pub seq: SeqNo,
+    /// The publisher's RTP timestamp, unwrapped.
+    pub timestamp: u64,
+    pub arrival: Instant,
+    pub codec: Codec,
+    pub marker: bool,
+    /// This packet is the first of a picture that a decoder can start with.
+    pub keyframe: bool,
+    pub carried: Carried,
+}
+
+/// Header extensions that go through to viewers, with whatever ids they negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// RFC 6464: voice flag and level.
+    pub audio_level: Option<u8>,
+    /// 3GPP TS 26.114 §7.4.5: camera and rotation.
+    pub video_orientation: Option<u8>,
+    /// abs-capture-time, short (8 bytes) or with the clock offset (16).
+    pub capture_time: Option<CaptureTime>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureTime {
+    bytes: [u8; 16],
+    len: u8,
+}
+
+impl CaptureTime {
+    fn read(value: &[u8]) -> Option<Self> {
+        if value.len() != 8 && value.len() != 16 {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        Some(Self { bytes, len: value.len() as u8 })
+    }
+
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len.min(16))]
+    }
+}
+
+impl Carried {
+    /// Reads from a packet whose extension ids are those the publisher negotiated.
+    pub fn read(packet: &[u8], header: &RtpHeader, ids: &ExtensionIds) -> Self {
+        let mut carried = Self::default();
+        let Some(block): Option<ExtensionBlock> = header.extension else {
+            return carried;
+        };
+        for (id, value) in block.elements(packet) {
+            let id = Some(id);
+            if id == ids.audio_level {
+                carried.audio_level = value.first().copied();
+            } else if id == ids.video_orientation {
+                carried.video_orientation = value.first().copied();
+            } else if id == ids.abs_capture_time {
+                carried.capture_time = CaptureTime::read(value);
+            }
+        }
+        carried
+    }
+}

@@ -1,0 +1,180 @@
+//! What the WHIP and the WHEP endpoint share: an offer comes in by POST, a session with an answer goes out.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::auth::{Credentials, Right};
+use super::problem::Problem;
+use super::router::App;
+use super::{cors, etag};
+use crate::control::{Accepted, Refused};
+use crate::core::ids::{StreamName, StreamNameError};
+use crate::sdp::Offer;
+
+pub(super) const SDP: &str = "application/sdp";
+
+/// The variables of `/whip/{stream}`, `/whip/{stream}/{token}` and WHEP's alike.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    stream: String,
+    token: Option<String>,
+}
+
+impl Named {
+    /// The stream, for somebody who has the right. A name that no stream can have tells nothing: it needs no key for
+    /// its `404`.
+    pub fn permitted(
+        &self,
+        app: &App,
+        right: Right,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<StreamName, Problem> {
+        let missing = |why: StreamNameError| Problem::new(StatusCode::NOT_FOUND, why.to_string());
+        let stream = self.stream.parse().map_err(missing)?;
+        let credentials = Credentials::of(headers, uri, self.token.as_deref());
+        app.config.keys.require(right, &stream, &credentials)?;
+        Ok(stream)
+    }
+}
+
+/// A POST, once it is known what stream it is for and whether it may.
+pub(super) struct Post<'a> {
+    pub right: Right,
+    /// The stream as the URL names it; unknown where the key names it, since that is not for the log.
+    pub shown: Option<StreamName>,
+    pub permitted: Result<StreamName, Problem>,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+}
+
+impl<'a> Post<'a> {
+    /// For a stream named in the URL. The key is looked at before the stream, so nothing can be probed without one.
+    pub fn to_named(
+        app: &App,
+        right: Right,
+        at: &Named,
+        uri: &Uri,
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+    ) -> Self {
+        let (shown, permitted) = (at.stream.parse().ok(), at.permitted(app, right, headers, uri));
+        Self {
+            right,
+            shown,
+            permitted,
+            headers,
+            body,
+        }
+    }
+
+    /// Makes the session and logs the outcome.
+    pub fn run(self, app: &App) -> Response {
+        let Self {
+            right,
+            shown,
+            permitted,
+            headers,
+            body,
+        } = self;
+        let outcome = permitted.and_then(|stream| open(app, right, &stream, headers, body));
+        let stream = shown.as_ref().map_or("-", StreamName::as_str);
+        match outcome {
+            Ok(accepted) => {
+                tracing::info!(
+                    ?right,
+                    stream,
+                    session = accepted.id.short(),
+                    status = 201,
+                    "session accepted"
+                );
+                created(app, accepted)
+            }
+            Err(problem) => {
+                let status = problem.status.as_u16();
+                tracing::info!(?right, stream, status, reason = problem.detail, "session refused");
+                problem.into_response()
+            }
+        }
+    }
+}
+
+fn open(
+    app: &App,
+    right: Right,
+    stream: &StreamName,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Accepted, Problem> {
+    if !has_content_type(headers, SDP) {
+        let problem = Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "an offer is sent as application/sdp",
+        );
+        return Err(problem.with_header(header::HeaderName::from_static("accept-post"), ACCEPT_POST));
+    }
+    let malformed =
+        |why: &dyn std::fmt::Display| Problem::new(StatusCode::BAD_REQUEST, format!("no offer: {why}"));
+    let text = std::str::from_utf8(body).map_err(|why| malformed(&why))?;
+    let offer = Offer::parse(text).map_err(|why| malformed(&why))?;
+    let accepted = match right {
+        Right::Publish => app.control.publish(stream, &offer),
+        Right::Watch => app.control.watch(stream, &offer),
+    };
+    accepted.map_err(refusal)
+}
+
+fn refusal(refused: Refused) -> Problem {
+    match refused {
+        Refused::Sdp(reject) => {
+            let status = StatusCode::from_u16(reject.status()).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
+            Problem::new(status, reject.to_string())
+        }
+        Refused::Conflict { reason, retry_after } => {
+            Problem::new(StatusCode::CONFLICT, reason).retry_after(retry_after)
+        }
+        Refused::Busy { reason, retry_after } => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason).retry_after(retry_after)
+        }
+    }
+}
+
+fn created(app: &App, accepted: Accepted) -> Response {
+    let location = format!("/session/{}", accepted.id.to_url());
+    let headers = [(header::CONTENT_TYPE, SDP), (header::LOCATION, location.as_str())];
+    let mut response = (StatusCode::CREATED, headers, accepted.answer).into_response();
+    if let Some(tag) = etag::header_value(&accepted.etag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    add_links(app, response.headers_mut());
+    response
+}
+
+const ACCEPT_POST: HeaderValue = HeaderValue::from_static(SDP);
+
+/// OPTIONS on an endpoint. The ICE servers' credentials are for those who may use the endpoint (`permitted`), and not
+/// for a preflight, which never carries a key.
+pub(super) fn options(app: &App, headers: &HeaderMap, permitted: bool) -> Response {
+    let mut response = (StatusCode::NO_CONTENT, [("accept-post", ACCEPT_POST)]).into_response();
+    if permitted && !cors::is_preflight(&axum::http::Method::OPTIONS, headers) {
+        add_links(app, response.headers_mut());
+    }
+    response
+}
+
+fn add_links(app: &App, headers: &mut HeaderMap) {
+    for link in app.ice_links.iter() {
+        headers.append(header::LINK, link.clone());
+    }
+}
+
+/// Whether the content type is this one, whatever its case and parameters.
+pub(super) fn has_content_type(headers: &HeaderMap, expected: &str) -> bool {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(expected)
+}

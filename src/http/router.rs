@@ -1,0 +1,61 @@
+//! Which URL is whose, and the layers around all of them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{HttpConfig, api, assets, cors, limits, links, problem, session, whep, whip};
+use crate::control::Control;
+
+/// What every handler can reach.
+#[derive(Clone)]
+pub(super) struct App {
+    pub control: Control,
+    pub config: Arc<HttpConfig>,
+    /// One value per ICE server, ready for the `Link` header.
+    pub ice_links: Arc<[axum::http::HeaderValue]>,
+}
+
+/// The whole HTTP side as one service. The client's address is read from
+/// [`ConnectInfo`](axum::extract::ConnectInfo), which [`serve`](super::serve()) provides.
+pub fn router(control: Control, config: HttpConfig) -> Router {
+    let limiter = Arc::new(limits::Limiter::new(&config));
+    let origins = Arc::new(cors::Origins::new(&config.cors_origins));
+    let ice_links = links::header_values(&config.ice_servers);
+    let app = App {
+        control,
+        config: Arc::new(config),
+        ice_links,
+    };
+
+    let mut routes = Router::new().route("/healthz", get(|| async { "ok\n" }));
+    routes = both(routes, "/whip", whip::unnamed());
+    routes = both(routes, "/whip/{stream}", whip::named());
+    routes = both(routes, "/whip/{stream}/{token}", whip::named());
+    routes = both(routes, "/whep/{stream}", whep::named());
+    routes = both(routes, "/whep/{stream}/{token}", whep::named());
+    routes = both(routes, "/session/{id}", session::resource());
+    routes = both(routes, "/api/v1/streams", get(api::streams));
+    routes = both(routes, "/api/v1/streams/{stream}", get(api::stream));
+    routes = both(routes, "/api/v1/info", get(api::info));
+
+    routes
+        .with_state(app)
+        .merge(assets::router())
+        .fallback(assets::not_found)
+        .layer(from_fn(limits::whole_body))
+        .layer(from_fn_with_state(limiter, limits::per_address))
+        .layer(CatchPanicLayer::custom(problem::from_panic))
+        .layer(from_fn(problem::fill))
+        .layer(from_fn_with_state(origins, cors::apply))
+}
+
+/// The path with and without a trailing slash. Not a redirect: clients do not follow one with a POST.
+fn both(routes: Router<App>, path: &str, methods: MethodRouter<App>) -> Router<App> {
+    routes
+        .route(path, methods.clone())
+        .route(&format!("{path}/"), methods)
+}

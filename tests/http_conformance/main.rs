@@ -1,0 +1,14 @@
+//! The HTTP API against the checklist of WHIP and WHEP: one test for each point that HTTP can show, by its number.
+//!
+//! - `offers`: points 1–20, POST. `methods`: points 21–26, GET, OPTIONS, CORS. `access`: points 27–31, keys.
+//! - `load`: points 20, 32–35: limits and conflicts. `sessions`: points 36–47, PATCH and DELETE.
+//! - `connections`: what the wire shows below HTTP's meaning. `pages`: the JSON API.
+
+mod access;
+mod connections;
+mod load;
+mod methods;
+mod offers;
+mod pages;
+mod sessions;
+mod support;
