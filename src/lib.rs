@@ -2,6 +2,7 @@
 //! out by WHEP; nothing is transcoded.
 //!
 //! The map, from the outside in:
+//! - [`config`]: what the server can be told, validated.
 //! - [`server`]: composition: bind, start, serve, drain, stop.
 //! - [`http`]: the HTTP side: WHIP, WHEP, sessions, the small JSON API.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
@@ -9,6 +10,7 @@
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
 //! - [`worker`]: threads with sockets and clocks that drive the core.
 
+pub mod config;
 pub mod control;
 pub mod core;
 pub mod http;

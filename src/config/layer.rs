@@ -1,0 +1,340 @@
+//! Every key there is. The doc comments are the text of `--help`; the structure is that of the file.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::values::{CorsOrigin, EtagMode, IceServer, Key, LogFormat, OnConflict};
+use super::values::{flexible_keys, listen_address, log_filter, network, texts};
+
+pub(super) const DEFAULT_FILE: &str = "shibuki.toml";
+pub(super) const HTTP: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080);
+pub(super) const MAX_WORKERS: usize = 256;
+pub(super) const MAX_SESSIONS: usize = 10_000;
+pub(super) const MAX_VIEWERS_PER_STREAM: usize = 10_000;
+pub(super) const MAX_HANDSHAKES: usize = 1_000;
+/// A viewer's visit is three or four requests, so this lets some 75 a minute join from behind one address.
+pub(super) const RATE_LIMIT: u32 = 300;
+pub(super) const BURST_MAX_BYTES: usize = 8_000_000;
+/// OBS's default keyframe interval is 8.33 s.
+pub(super) const BURST_MAX_SECONDS: u64 = 10;
+pub(super) const BURST_RATE: u64 = 20_000_000;
+pub(super) const LOG: &str = "info";
+
+/// A Selective Forwarding Unit: publish one stream by WHIP, watch it by WHEP.
+///
+/// Without any option it serves http://localhost:8080, takes media on UDP port 8080, and anybody may publish and
+/// watch. Publish from OBS to http://HOST:8080/whip/NAME, watch at http://HOST:8080/watch/NAME.
+#[derive(Debug, Parser)]
+#[command(name = "shibuki", version, max_term_width = 110, after_help = AFTER_HELP)]
+pub(super) struct Flags {
+    /// Read this TOML file [default: ./shibuki.toml, if there is one]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub layer: Layer,
+}
+
+const AFTER_HELP: &str = "\
+Every option can also stand in the file and in the environment: --on-conflict takeover is
+  on-conflict = \"takeover\"         in shibuki.toml
+  SHIBUKI_ON_CONFLICT=takeover      in the environment (lists: separated by commas; empty: not set)
+Flags win over the environment, the environment over the file. What is not known is an error.
+
+In the file only: keys for single streams, and the keys' table:
+  [keys]
+  publish = { live = \"key of stream live\", \"*\" = \"key of all streams\" }
+  watch = [\"one key\", \"another\"]
+  [[ice-servers]]
+  url = \"turn:turn.example.org:3478\"
+  username = \"user\"
+  credential = \"secret\"";
+
+/// What one source says: the file, the environment or the flags. `None`: nothing.
+#[derive(Args, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Layer {
+    /// Address and port for HTTP; a port alone means all addresses, of IPv4 and IPv6 [default: 8080]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address, help_heading = "Network")]
+    #[serde(deserialize_with = "super::values::listen")]
+    pub http: Option<SocketAddr>,
+
+    /// UDP port of all media [default: the number of the HTTP port]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    pub media_port: Option<u16>,
+
+    /// Local address for media; :: means all, of IPv4 and IPv6 [default: HTTP's]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub media_address: Option<IpAddr>,
+
+    /// Addresses under which clients reach the media port when it is not an interface's own, as behind 1:1 NAT;
+    /// announced before all others
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', help_heading = "Network")]
+    pub public_ip: Option<Vec<IpAddr>>,
+
+    /// Threads for media, 1 to 256 [default: one per core]
+    #[arg(long, value_name = "COUNT", help_heading = "Network")]
+    pub workers: Option<usize>,
+
+    /// STUN and TURN servers announced to clients: URL, or URL|USERNAME|CREDENTIAL [default: none]
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', help_heading = "Network")]
+    pub ice_servers: Option<Vec<IceServer>>,
+
+    /// Reverse proxies, as addresses or networks, whose X-Forwarded-For is believed [default: none]
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        value_parser = network,
+        help_heading = "Network"
+    )]
+    #[serde(deserialize_with = "super::values::networks")]
+    pub trusted_proxies: Option<Vec<IpNet>>,
+
+    #[command(flatten)]
+    pub keys: Keys,
+
+    /// Demand a key for DELETE and PATCH too, beside the session's secret URL (OBS sends none) [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Access"
+    )]
+    pub strict_session_auth: Option<bool>,
+
+    /// Web origins whose pages may use the API, such as https://example.org [default: * (any)]
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', help_heading = "Access")]
+    #[serde(deserialize_with = "texts")]
+    pub cors_origins: Option<Vec<CorsOrigin>>,
+
+    /// When a second publisher comes to a stream: takeover (it replaces the first, whose viewers stay), or reject
+    /// (409) [default: takeover]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        help_heading = "Streams",
+        hide_possible_values = true
+    )]
+    pub on_conflict: Option<OnConflict>,
+
+    /// Refuse viewers (409) while nobody publishes, instead of letting them wait [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Streams"
+    )]
+    pub require_publisher: Option<bool>,
+
+    /// Largest burst with which a new viewer starts, in bytes, 0 to 1000000000; 0: never start from the past
+    /// [default: 8000000]
+    #[arg(long, value_name = "BYTES", help_heading = "Streams")]
+    pub burst_max_bytes: Option<usize>,
+
+    /// Oldest keyframe with which a new viewer starts, in seconds, 0 to 120 [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = "Streams")]
+    pub burst_max_seconds: Option<u64>,
+
+    /// Speed of that burst, in bit/s, 100000 to 10000000000 [default: 20000000]
+    #[arg(long, value_name = "BITRATE", help_heading = "Streams")]
+    pub burst_rate: Option<u64>,
+
+    /// Sessions at once, publishers and viewers, 1 to 1000000; beyond: 503 [default: 10000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    pub max_sessions: Option<usize>,
+
+    /// Viewers of one stream, 1 to max-sessions [default: 10000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    pub max_viewers_per_stream: Option<usize>,
+
+    /// Sessions whose connection is not up yet, 1 to max-sessions [default: 1000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    pub max_handshakes: Option<usize>,
+
+    /// POST, PATCH and DELETE requests per minute from one address (IPv6: one /64), 0 to 1000000; 0: no limit;
+    /// beyond: 429 [default: 300]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    pub rate_limit: Option<u32>,
+
+    /// Limit clients on this machine too [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Limits"
+    )]
+    pub rate_limit_loopback: Option<bool>,
+
+    /// PATCH without If-Match: lenient (accepted: many players never send it), or strict (428) [default: lenient]
+    #[arg(
+        long,
+        value_name = "MODE",
+        help_heading = "Limits",
+        hide_possible_values = true
+    )]
+    pub etag: Option<EtagMode>,
+
+    /// What to log: error, warn, info, debug, trace, also by module (info,shibuki::http=debug) [default: info]
+    #[arg(long, value_name = "FILTER", value_parser = log_filter, help_heading = "Log")]
+    pub log: Option<String>,
+
+    /// text or json [default: text]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        help_heading = "Log",
+        hide_possible_values = true
+    )]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The file's table `[keys]`.
+#[derive(Args, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Keys {
+    /// Keys of which a publisher needs one, as bearer token; every user of this machine sees flags, so prefer the
+    /// file or the environment [default: none, anybody may publish]
+    #[arg(
+        id = "keys-publish",
+        long = "keys-publish",
+        value_name = "KEY",
+        value_delimiter = ',',
+        help_heading = "Access"
+    )]
+    #[serde(deserialize_with = "flexible_keys")]
+    pub publish: Option<Vec<Key>>,
+
+    /// Keys of which a viewer needs one [default: none, anybody may watch]
+    #[arg(
+        id = "keys-watch",
+        long = "keys-watch",
+        value_name = "KEY",
+        value_delimiter = ',',
+        help_heading = "Access"
+    )]
+    #[serde(deserialize_with = "flexible_keys")]
+    pub watch: Option<Vec<Key>>,
+}
+
+/// A value out of its range.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub key: &'static str,
+    pub message: String,
+}
+
+impl Layer {
+    /// This layer's values, and the lower one's where it has none.
+    pub(super) fn over(self, lower: Self) -> Self {
+        Self {
+            http: self.http.or(lower.http),
+            media_port: self.media_port.or(lower.media_port),
+            media_address: self.media_address.or(lower.media_address),
+            public_ip: self.public_ip.or(lower.public_ip),
+            workers: self.workers.or(lower.workers),
+            ice_servers: self.ice_servers.or(lower.ice_servers),
+            trusted_proxies: self.trusted_proxies.or(lower.trusted_proxies),
+            keys: Keys {
+                publish: self.keys.publish.or(lower.keys.publish),
+                watch: self.keys.watch.or(lower.keys.watch),
+            },
+            strict_session_auth: self.strict_session_auth.or(lower.strict_session_auth),
+            cors_origins: self.cors_origins.or(lower.cors_origins),
+            on_conflict: self.on_conflict.or(lower.on_conflict),
+            require_publisher: self.require_publisher.or(lower.require_publisher),
+            burst_max_bytes: self.burst_max_bytes.or(lower.burst_max_bytes),
+            burst_max_seconds: self.burst_max_seconds.or(lower.burst_max_seconds),
+            burst_rate: self.burst_rate.or(lower.burst_rate),
+            max_sessions: self.max_sessions.or(lower.max_sessions),
+            max_viewers_per_stream: self.max_viewers_per_stream.or(lower.max_viewers_per_stream),
+            max_handshakes: self.max_handshakes.or(lower.max_handshakes),
+            rate_limit: self.rate_limit.or(lower.rate_limit),
+            rate_limit_loopback: self.rate_limit_loopback.or(lower.rate_limit_loopback),
+            etag: self.etag.or(lower.etag),
+            log: self.log.or(lower.log),
+            log_format: self.log_format.or(lower.log_format),
+        }
+    }
+
+    /// The ranges, which are the same wherever a value comes from.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let count = |value: Option<usize>| value.map(|v| v as u64);
+        let ranges = [
+            ("workers", count(self.workers), 1, MAX_WORKERS as u64),
+            ("burst-max-bytes", count(self.burst_max_bytes), 0, 1_000_000_000),
+            ("burst-max-seconds", self.burst_max_seconds, 0, 120),
+            ("burst-rate", self.burst_rate, 100_000, 10_000_000_000),
+            ("max-sessions", count(self.max_sessions), 1, 1_000_000),
+            (
+                "max-viewers-per-stream",
+                count(self.max_viewers_per_stream),
+                1,
+                1_000_000,
+            ),
+            ("max-handshakes", count(self.max_handshakes), 1, 1_000_000),
+            ("rate-limit", self.rate_limit.map(u64::from), 0, 1_000_000),
+        ];
+        for (key, value, min, max) in ranges {
+            if let Some(value) = value
+                && !(min..=max).contains(&value)
+            {
+                return Err(Problem {
+                    key,
+                    message: format!("{value} is not in {min} to {max}"),
+                });
+            }
+        }
+        if let Some(ip) = self
+            .public_ip
+            .iter()
+            .flatten()
+            .find(|ip| ip.is_unspecified() || ip.is_multicast())
+        {
+            return Err(Problem {
+                key: "public-ip",
+                message: format!("{ip} is not the address of one host"),
+            });
+        }
+        for (key, keys) in [
+            ("keys-publish", &self.keys.publish),
+            ("keys-watch", &self.keys.watch),
+        ] {
+            if keys.as_ref().is_some_and(Vec::is_empty) {
+                return Err(Problem {
+                    key,
+                    message: "the list is empty; leave the key out if anybody may".into(),
+                });
+            }
+        }
+        for server in self.ice_servers.iter().flatten() {
+            server.check().map_err(|message| Problem {
+                key: "ice-servers",
+                message: message.into(),
+            })?;
+        }
+        if let Some(Err(error)) = self.log.as_deref().map(log_filter) {
+            return Err(Problem {
+                key: "log",
+                message: error,
+            });
+        }
+        Ok(())
+    }
+}
