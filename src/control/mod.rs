@@ -2,13 +2,23 @@
 //!
 //! HTTP calls [`Control`] from its own threads; workers report through [`Control::notice`]. Nothing here is on a
 //! packet's way.
+//!
+//! - [`registry`]: the sessions and streams, and the rules about them.
+
+mod registry;
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::core::ids::{SessionId, StreamName};
-use crate::core::media::{IceCredentials, StreamCodecs};
-use crate::sdp::{Offer, Reject};
+use crate::core::directory::Directory;
+use crate::core::ids::{SessionId, Ssrc, StreamName, WorkerId};
+use crate::core::media::{
+    Fingerprint, IceCredentials, MediaKind, RoleSpec, SessionSpec, StreamCodecs, TransportSpec,
+};
+use crate::core::route::{EndReason, Message, Notice, Source};
+use crate::sdp::{AnswerParams, Offer, Reject, answer_publisher, answer_viewer};
+use registry::Registry;
 
 /// What a second publisher on a stream meets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +30,50 @@ pub enum OnConflict {
     Reject,
 }
 
+/// Limits and policies; see the configuration of the same names.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    pub on_conflict: OnConflict,
+    /// Viewers get `409` while nothing is published.
+    pub require_publisher: bool,
+    pub max_sessions: usize,
+    pub max_viewers_per_stream: usize,
+    /// Sessions that are not connected yet.
+    pub max_handshakes: usize,
+    /// Where media reaches us, best first.
+    pub candidates: Vec<SocketAddr>,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            on_conflict: OnConflict::Takeover,
+            require_publisher: false,
+            max_sessions: 10_000,
+            max_viewers_per_stream: 10_000,
+            max_handshakes: 1_000,
+            candidates: Vec::new(),
+        }
+    }
+}
+
+/// How the control plane reaches the workers.
+pub trait WorkerLink: Send + Sync {
+    fn send(&self, worker: WorkerId, message: Message);
+    fn workers(&self) -> Vec<WorkerId>;
+}
+
 /// A handle on the control plane; clones are the same one.
 #[derive(Clone)]
-pub struct Control {}
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    config: ControlConfig,
+    fingerprint: Fingerprint,
+    directory: Arc<Directory>,
+    registry: Mutex<Registry>,
+    workers: OnceLock<Box<dyn WorkerLink>>,
+}
 
 /// A session that was accepted: what the `201` needs.
 #[derive(Debug)]
@@ -79,18 +130,253 @@ pub struct StreamInfo {
     pub publishing: bool,
     pub viewers: usize,
     pub codecs: StreamCodecs,
-    /// When the current publisher's media began.
+    /// When the current publisher connected.
     pub since: Option<SystemTime>,
 }
 
 impl Control {
-    pub fn publish(&self, stream: &StreamName, offer: &Offer) -> Result<Accepted, Refused>;
-    pub fn watch(&self, stream: &StreamName, offer: &Offer) -> Result<Accepted, Refused>;
-    pub fn session(&self, id: &SessionId) -> Option<SessionInfo>;
+    pub fn new(config: ControlConfig, fingerprint: Fingerprint, directory: Arc<Directory>) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            fingerprint,
+            directory,
+            registry: Mutex::new(Registry::default()),
+            workers: OnceLock::new(),
+        }))
+    }
+
+    /// Ties the workers in; once, before the first request.
+    pub fn attach(&self, workers: Box<dyn WorkerLink>) {
+        let _ = self.0.workers.set(workers);
+    }
+
+    pub fn publish(&self, stream: &StreamName, offer: &Offer) -> Result<Accepted, Refused> {
+        self.check_caps()?;
+        if self.0.config.on_conflict == OnConflict::Reject && self.registry().is_published(stream) {
+            return Err(Refused::Conflict {
+                reason: "this stream has a publisher, and this server keeps the first one",
+                retry_after: Duration::from_secs(5),
+            });
+        }
+        let local_ice = new_credentials();
+        let id = SessionId::random();
+        let (answer, media) = answer_publisher(offer, &self.answer_params(&local_ice, stream))?;
+        let codec = |kind| media.tracks.iter().find(|track| track.kind == kind)?.codecs.first().map(|c| c.codec);
+        let codecs = StreamCodecs { video: codec(MediaKind::Video), audio: codec(MediaKind::Audio) };
+        let accepted = self.create(id, stream, offer, local_ice, answer, RoleSpec::Publisher(media));
+        self.registry().set_codecs(id, codecs);
+        Ok(accepted)
+    }
+
+    pub fn watch(&self, stream: &StreamName, offer: &Offer) -> Result<Accepted, Refused> {
+        self.check_caps()?;
+        let codecs = {
+            let registry = self.registry();
+            if registry.viewers(stream) >= self.0.config.max_viewers_per_stream {
+                return Err(Refused::Busy {
+                    reason: "this stream has as many viewers as the server allows",
+                    retry_after: Duration::from_secs(10),
+                });
+            }
+            registry.codecs(stream)
+        };
+        if codecs.is_none() && self.0.config.require_publisher {
+            return Err(Refused::Conflict {
+                reason: "nobody publishes this stream now",
+                retry_after: Duration::from_secs(2),
+            });
+        }
+        let local_ice = new_credentials();
+        let params = self.answer_params(&local_ice, stream);
+        let (answer, media) = answer_viewer(offer, &params, codecs.as_ref(), &mut new_ssrc())?;
+        Ok(self.create(SessionId::random(), stream, offer, local_ice, answer, RoleSpec::Viewer(media)))
+    }
+
+    pub fn session(&self, id: &SessionId) -> Option<SessionInfo> {
+        self.registry().session(*id)
+    }
+
     /// `None`: no such session. The running session is untouched until the peer uses the new credentials.
-    pub fn restart_ice(&self, id: &SessionId, remote: IceCredentials) -> Option<IceRestart>;
-    /// Ends a session (close_notify, then gone). False when there was none.
-    pub fn end(&self, id: &SessionId) -> bool;
-    pub fn streams(&self) -> Vec<StreamInfo>;
-    pub fn stream(&self, name: &StreamName) -> Option<StreamInfo>;
+    pub fn restart_ice(&self, id: &SessionId, remote: IceCredentials) -> Option<IceRestart> {
+        let local_ice = new_credentials();
+        let (etag, owner) = self.registry().restart_ice(*id, &remote)?;
+        self.0.directory.restart(*id, &local_ice, &remote);
+        if let Some(worker) = owner {
+            let local = local_ice.clone();
+            self.send(worker, Message::RestartIce { session: *id, local, remote });
+        }
+        Some(IceRestart { etag, local_ice, candidates: self.0.config.candidates.clone() })
+    }
+
+    /// Ends a session: close_notify, then gone. False when there was none.
+    pub fn end(&self, id: &SessionId) -> bool {
+        self.end_with(*id, EndReason::Deleted)
+    }
+
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        self.registry().streams()
+    }
+
+    pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
+        self.registry().stream(name)
+    }
+
+    /// From a worker.
+    pub fn notice(&self, worker: WorkerId, notice: Notice, now: SystemTime) {
+        match notice {
+            Notice::Claimed { session } => {
+                // Deleted between the offer and the first check: the worker is told now that there is one.
+                if !self.registry().claimed(session, worker) {
+                    self.send(worker, Message::End { session, reason: EndReason::Deleted });
+                }
+            }
+            Notice::Connected { session } => {
+                let Some(connected) = self.registry().connected(session, now) else { return };
+                if let Some(stream) = connected.publishes {
+                    if let Some(old) = connected.replaces {
+                        self.end_with(old, EndReason::TakenOver);
+                    }
+                    let source = Some(Source { publisher: session, worker });
+                    self.broadcast(|| Message::SourceChanged { stream: stream.clone(), source });
+                }
+            }
+            Notice::Codecs { session, codecs } => self.registry().set_codecs(session, codecs),
+            Notice::Ended { session, .. } => self.forget(session),
+        }
+    }
+
+    /// Frees sessions whose peer never sent a first check. Call about once a second.
+    pub fn sweep(&self, now: Instant) {
+        let expired = self.registry().expired(now);
+        for session in expired {
+            tracing::info!(?session, reason = %EndReason::HandshakeTimeout, "gone before it connected");
+            self.forget(session);
+        }
+    }
+
+    /// Accepts nothing more and ends every session.
+    pub fn shut_down(&self) {
+        self.registry().close();
+        self.broadcast(|| Message::Shutdown);
+    }
+
+    /// Sessions that are not gone yet.
+    pub fn session_count(&self) -> usize {
+        self.registry().session_count()
+    }
+
+    fn check_caps(&self) -> Result<(), Refused> {
+        let registry = self.registry();
+        let busy = |reason, seconds| Refused::Busy { reason, retry_after: Duration::from_secs(seconds) };
+        if registry.is_closed() {
+            return Err(busy("the server is going down", 10));
+        }
+        if registry.session_count() >= self.0.config.max_sessions {
+            return Err(busy("the server has as many sessions as it allows", 10));
+        }
+        if registry.handshakes() >= self.0.config.max_handshakes {
+            return Err(busy("too many sessions are connecting right now", 2));
+        }
+        Ok(())
+    }
+
+    fn answer_params<'a>(&'a self, ice: &'a IceCredentials, stream: &'a StreamName) -> AnswerParams<'a> {
+        AnswerParams {
+            ice,
+            fingerprint: &self.0.fingerprint,
+            candidates: &self.0.config.candidates,
+            // RFC 8866 §5.2: below 2⁶³ to be safe with signed readers.
+            session: rand::random::<u64>() >> 2,
+            stream,
+        }
+    }
+
+    fn create(
+        &self,
+        id: SessionId,
+        stream: &StreamName,
+        offer: &Offer,
+        local_ice: IceCredentials,
+        answer: String,
+        role: RoleSpec,
+    ) -> Accepted {
+        let kind = match role {
+            RoleSpec::Publisher(_) => SessionRole::Publisher,
+            RoleSpec::Viewer(_) => SessionRole::Viewer,
+        };
+        let transport = TransportSpec {
+            local_ice,
+            remote_ice: offer.remote_ice().clone(),
+            dtls_role: offer.dtls_role(),
+            remote_fingerprints: offer.fingerprints().to_vec(),
+        };
+        let remote_ice = transport.remote_ice.clone();
+        let spec = Arc::new(SessionSpec { id, stream: stream.clone(), transport, role });
+        let etag = self.registry().add(id, kind, stream.clone(), remote_ice);
+        self.0.directory.add(spec);
+        Accepted { id, etag, answer }
+    }
+
+    fn end_with(&self, id: SessionId, reason: EndReason) -> bool {
+        let Some(owner) = self.registry().remove(id) else { return false };
+        match owner {
+            Some(worker) => self.send(worker, Message::End { session: id, reason }),
+            None => self.0.directory.remove_session(id),
+        }
+        true
+    }
+
+    /// A session is over: if it published, its stream has no source now.
+    fn forget(&self, session: SessionId) {
+        self.0.directory.remove_session(session);
+        let stream = self.registry().ended(session);
+        if let Some(stream) = stream {
+            self.broadcast(|| Message::SourceChanged { stream: stream.clone(), source: None });
+        }
+    }
+
+    fn broadcast(&self, message: impl Fn() -> Message) {
+        if let Some(link) = self.0.workers.get() {
+            for worker in link.workers() {
+                link.send(worker, message());
+            }
+        }
+    }
+
+    fn send(&self, worker: WorkerId, message: Message) {
+        if let Some(link) = self.0.workers.get() {
+            link.send(worker, message);
+        }
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // Every method leaves the registry whole, so a panic elsewhere does not spoil it.
+        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// RFC 8445 §5.3 asks for 24 bits in the fragment and 128 in the password. More in the fragment, because a worker
+/// finds the session by it.
+fn new_credentials() -> IceCredentials {
+    IceCredentials { ufrag: random_token(12), pwd: random_token(32) }
+}
+
+/// `ice-char`s (RFC 8839 §5.4) that need no escaping anywhere: 5.95 bits each.
+fn random_token(len: usize) -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let letter = || char::from(ALPHABET[usize::from(rand::random::<u16>()) % ALPHABET.len()]);
+    std::iter::repeat_with(letter).take(len).collect()
+}
+
+/// SSRCs of one session: random, none zero, none twice.
+fn new_ssrc() -> impl FnMut() -> Ssrc {
+    let mut used = Vec::new();
+    move || loop {
+        let ssrc = rand::random::<u32>();
+        // 1 is our receiver's SSRC in reports to publishers.
+        if ssrc > 1 && !used.contains(&ssrc) {
+            used.push(ssrc);
+            return Ssrc(ssrc);
+        }
+    }
 }

@@ -45,9 +45,22 @@ impl Directory {
     }
 
     /// A restarted session answers to new credentials besides the old ones.
-    pub fn add_restarted(&self, session: SessionId, local: &IceCredentials, owner: Option<WorkerId>) {
-        let entry = Entry { session, pwd: local.pwd.clone(), spec: None, owner };
-        self.lock().insert(local.ufrag.clone(), entry);
+    pub fn restart(&self, session: SessionId, local: &IceCredentials, remote: &IceCredentials) {
+        let mut entries = self.lock();
+        let Some((ufrag, entry)) = entries.iter_mut().find(|(_, entry)| entry.session == session) else { return };
+        let ufrag = ufrag.clone();
+        // Nobody has the session yet: it simply starts with the new credentials.
+        let spec = entry.spec.take().map(|spec| {
+            let mut spec = SessionSpec::clone(&spec);
+            spec.transport.local_ice = local.clone();
+            spec.transport.remote_ice = remote.clone();
+            Arc::new(spec)
+        });
+        let entry = Entry { session, pwd: local.pwd.clone(), owner: entry.owner, spec };
+        if entry.spec.is_some() {
+            entries.remove(&ufrag);
+        }
+        entries.insert(local.ufrag.clone(), entry);
     }
 
     pub fn remove(&self, ufrag: &str) {

@@ -11,9 +11,10 @@
 //! - [`auth`]: keys, and where a request may carry one.
 //! - `limits`: requests per address, bytes and seconds per body; `address`: who the client is.
 //! - `cors`, `links`, `problem`: response headers and error bodies.
-//! - `api`: the JSON the pages read.
+//! - `api`: the JSON the pages read; `assets`: the pages themselves.
 
 mod address;
+mod assets;
 mod api;
 pub mod auth;
 mod cors;

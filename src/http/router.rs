@@ -7,7 +7,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{HttpConfig, api, cors, limits, links, problem, session, whep, whip};
+use super::{HttpConfig, api, assets, cors, limits, links, problem, session, whep, whip};
 use crate::control::Control;
 
 /// What every handler can reach.
@@ -44,17 +44,13 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
 
     routes
         .with_state(app)
-        .merge(pages())
+        .merge(assets::router())
+        .fallback(assets::not_found)
         .layer(from_fn(limits::whole_body))
         .layer(from_fn_with_state(limiter, limits::per_address))
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(from_fn(problem::fill))
         .layer(from_fn_with_state(origins, cors::apply))
-}
-
-/// The embedded pages: everything that is not the API.
-fn pages() -> Router {
-    Router::new()
 }
 
 /// The path with and without a trailing slash. Not a redirect: clients do not follow one with a POST.

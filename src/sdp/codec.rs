@@ -2,6 +2,10 @@
 
 use crate::core::media::{Codec, NegotiatedCodec};
 
+/// Longer or more than any client's: not worth a place in the answer.
+const MAX_PARAMETER: usize = 64;
+const MAX_PARAMETERS: usize = 16;
+
 /// The entry of `codecs` to carry `codec` with, or `None`.
 ///
 /// H.264: the same packetization-mode and profile family if there is one, else the same packetization-mode, else any;
@@ -130,18 +134,21 @@ pub(super) fn answer_fmtp(codec: Codec, offered: &str) -> Option<String> {
         Codec::Vp8 => &[],
         Codec::Vp9 { .. } => &["profile-id"],
         Codec::Av1 { .. } => &["profile", "level-idx", "tier"],
-        // Longer than any client's: not worth a place in the answer.
-        Codec::Opus if offered.len() > 512 => return None,
-        Codec::Opus => return Some(offered.to_owned()),
+        Codec::Opus => &[],
     };
     let parameters: Vec<&str> = offered
         .split(';')
         .map(str::trim)
-        .filter(|entry| {
-            let key = entry.split('=').next().unwrap_or_default().trim();
-            entry.len() <= 64 && kept.iter().any(|name| name.eq_ignore_ascii_case(key))
+        .filter(|entry| entry.len() <= MAX_PARAMETER && entry.bytes().all(|b| b.is_ascii_graphic()))
+        .filter(|entry| match entry.split_once('=') {
+            // Every parameter of Opus is a decimal number (RFC 7587 §7).
+            Some((key, value)) if codec == Codec::Opus => {
+                !key.is_empty() && (1..=9).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit())
+            }
+            Some((key, value)) => !value.is_empty() && kept.iter().any(|name| name.eq_ignore_ascii_case(key)),
+            None => false,
         })
-        .take(kept.len())
+        .take(MAX_PARAMETERS)
         .collect();
     (!parameters.is_empty()).then(|| parameters.join(";"))
 }

@@ -89,12 +89,12 @@ impl OfferedExtension {
     }
 
     /// Whether the offerer may write it into the packets it sends.
-    pub fn from_offerer(&self) -> bool {
+    pub fn offerer_writes(&self) -> bool {
         self.writer != Writer::Answerer
     }
 
     /// Whether the offerer wants it in the packets it receives.
-    pub fn to_offerer(&self) -> bool {
+    pub fn offerer_reads(&self) -> bool {
         self.writer != Writer::Offerer
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::answer::candidates;
 use super::error::OfferError;
 use super::offer::ice_credentials;
+use super::section::is_token;
 use super::text;
 use crate::core::ids::Mid;
 use crate::core::media::IceCredentials;
@@ -57,8 +58,7 @@ pub fn parse_fragment(text: &str) -> Result<SdpFragment, OfferError> {
         }
     }
     fragment.ice = ice_credentials(ufrag, pwd)?;
-    let token = |mid: &&str| !mid.is_empty() && mid.len() <= 64 && mid.bytes().all(|b| b.is_ascii_graphic());
-    fragment.mid = mid.filter(token).map(|mid| Mid(mid.into()));
+    fragment.mid = mid.filter(|mid| is_token(mid)).map(|mid| Mid(mid.into()));
     Ok(fragment)
 }
 

@@ -107,7 +107,7 @@ fn answer_with(
 }
 
 fn negotiate(section: &Section, limit: usize) -> (Vec<NegotiatedCodec>, Vec<OfferedExtension>) {
-    let usable = |entry: &&OfferedExtension| EXTENSIONS.contains(&entry.extension) && entry.from_offerer();
+    let usable = |entry: &&OfferedExtension| EXTENSIONS.contains(&entry.extension) && entry.offerer_writes();
     let transport_cc = section.extension(Extension::TransportCc).filter(usable).is_some();
     let mut codecs = section.codecs(transport_cc);
     codecs.truncate(limit);

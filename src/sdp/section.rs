@@ -11,13 +11,13 @@ use crate::core::media::{Codec, Feedback, MediaKind, NegotiatedCodec};
 
 /// More than any client announces (simulcast of three layers with RTX: 6); the rest is ignored.
 const MAX_SSRCS: usize = 32;
-/// The m-line's own words come back in a rejection, so they have to be short.
+/// What comes back in the answer has to be short.
 const MAX_TOKEN: usize = 64;
 
 pub(super) struct Section {
     /// `None` for `application`, `text` and the like, which are never accepted.
     pub kind: Option<MediaKind>,
-    /// The `<media>`, `<proto>` and first `<fmt>` of the m-line, to repeat.
+    /// The `<media>`, `<proto>` and first valid `<fmt>` of the m-line, to repeat.
     pub media: String,
     pub proto: String,
     pub first_format: String,
@@ -143,8 +143,14 @@ impl Section {
         let name = &media.media_name;
         let attributes = media.attributes.as_slice();
         let proto = name.protos.join("/");
-        let first_format = name.formats.first().cloned().unwrap_or_default();
-        if proto.len() > MAX_TOKEN || first_format.len() > MAX_TOKEN {
+        let kind = match name.media.as_str() {
+            "audio" => Some(MediaKind::Audio),
+            "video" => Some(MediaKind::Video),
+            _ => None,
+        };
+        let usable = |format: &&String| kind.is_none() || payload_type(format).is_some();
+        let first_format = name.formats.iter().find(usable).cloned().unwrap_or_default();
+        if !is_token(&proto) || !is_token(&first_format) {
             return Err(OfferError::MediaLine(index));
         }
         let inherited = |key: &str| {
@@ -156,11 +162,7 @@ impl Section {
         let (ssrcs, rtx_ssrcs) = read_ssrcs(attributes);
         let rids = read_rids(attributes);
         Ok(Self {
-            kind: match name.media.as_str() {
-                "audio" => Some(MediaKind::Audio),
-                "video" => Some(MediaKind::Video),
-                _ => None,
-            },
+            kind,
             media: name.media.clone(),
             proto,
             first_format,
@@ -230,6 +232,11 @@ impl Section {
     }
 }
 
+/// A short word of printable ASCII: what an answer may repeat.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TOKEN && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// The values of every attribute called `key`.
 pub(super) fn values<'a>(attributes: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
     attributes
@@ -243,12 +250,19 @@ fn read_mid(attributes: &[Attribute], index: usize) -> Result<Option<Mid>, Offer
     let Some(mid) = values(attributes, "mid").next() else {
         return Ok(None);
     };
-    let token = !mid.is_empty() && mid.len() <= MAX_TOKEN && mid.bytes().all(|b| b.is_ascii_graphic());
-    if token {
+    if is_token(mid) {
         Ok(Some(Mid(mid.into())))
     } else {
         Err(OfferError::Mid(index))
     }
+}
+
+fn payload_type(format: &str) -> Option<u8> {
+    // A number's sign would pass `parse`, but not the peer's parser when it comes back.
+    format
+        .parse::<u8>()
+        .ok()
+        .filter(|pt| *pt < 128 && !format.starts_with('+'))
 }
 
 /// The payload types of the m-line that have an rtpmap, in the m-line's order.
@@ -321,11 +335,20 @@ fn read_payloads(formats: &[String], attributes: &[Attribute]) -> Vec<Payload> {
 }
 
 fn read_format(rtpmap: &str, fmtp: Option<&str>) -> Format {
+    // `<name>/<clock rate>[/<channels>]`; it is repeated in the answer.
     let mut parts = rtpmap.split('/');
-    let (Some(name), Some(Ok(clock_rate))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
+    let (Some(name), Some(clock_rate), channels, None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Format::Other;
     };
-    if rtpmap.len() > MAX_TOKEN {
+    let Ok(clock_rate) = clock_rate.parse::<u32>() else {
+        return Format::Other;
+    };
+    if !is_token(rtpmap)
+        || rtpmap.contains('+')
+        || channels.is_some_and(|channels| channels.parse::<u8>().is_err())
+    {
         return Format::Other;
     }
     if name.eq_ignore_ascii_case("rtx") {
@@ -395,7 +418,7 @@ fn read_rids(attributes: &[Attribute]) -> Vec<OfferedRid> {
             continue;
         }
         // Payload types may fall away in the answer, so their list is not repeated: without one, all are meant.
-        let kept = |entry: &&str| !entry.is_empty() && !entry.starts_with("pt=");
+        let kept = |entry: &&str| is_token(entry) && !entry.starts_with("pt=");
         let restrictions: Vec<&str> = words.flat_map(|word| word.split(';')).filter(kept).collect();
         rids.push(OfferedRid {
             rid: Rid(name.into()),

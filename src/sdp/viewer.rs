@@ -101,7 +101,7 @@ fn choose(offer: &Offer, stream: Option<&StreamCodecs>) -> Result<Vec<Chosen>, R
         let extensions: Vec<OfferedExtension> = section
             .extensions
             .iter()
-            .filter(|entry| EXTENSIONS.contains(&entry.extension) && entry.to_offerer())
+            .filter(|entry| EXTENSIONS.contains(&entry.extension) && entry.offerer_reads())
             .filter(|entry| entry.extension != Extension::Mid || section.mid.is_some())
             .cloned()
             .collect();

@@ -59,6 +59,7 @@ impl Engine {
             ending: None,
         });
         self.by_id.insert(spec.id, key);
+        self.tell(Notice::Claimed { session: spec.id });
         self.wake_by(now + TICK);
         key
     }

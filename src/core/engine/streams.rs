@@ -73,7 +73,8 @@ impl Engine {
         let Some(viewer) = self.viewers.get_mut(&key) else { return };
         let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
         let ask = viewer.try_start(hub, self.config.run_up, now).then_some(viewer.hub);
-        if viewer.is_running_up() && !self.running_up.contains(&key) {
+        let running_up = viewer.is_running_up();
+        if running_up && !self.running_up.contains(&key) {
             self.running_up.push(key);
             self.wake_by(now + RUN_UP_TICK);
         }
@@ -110,12 +111,12 @@ impl Engine {
         let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
         if hub.answers_pli == Some(false) {
             viewer.restart(hub, self.config.run_up, now);
-            if viewer.is_running_up() && !self.running_up.contains(&key) {
-                self.running_up.push(key);
-                self.wake_by(now + RUN_UP_TICK);
-            }
         }
-        let hub = viewer.hub;
+        let (hub, running_up) = (viewer.hub, viewer.is_running_up());
+        if running_up && !self.running_up.contains(&key) {
+            self.running_up.push(key);
+            self.wake_by(now + RUN_UP_TICK);
+        }
         self.ask_for_keyframe(now, hub);
     }
 

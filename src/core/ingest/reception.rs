@@ -11,7 +11,6 @@ use rtc::interceptor::{
 use rtc::rtp::header::{Extension, Header};
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
-use rtc::shared::marshal::Marshal;
 
 use crate::core::ids::Ssrc;
 use crate::core::media::{MediaKind, NegotiatedCodec};

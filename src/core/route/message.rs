@@ -54,6 +54,8 @@ pub struct RoutedPacket {
 /// From a worker to the control plane.
 #[derive(Debug)]
 pub enum Notice {
+    /// A session's first valid check arrived: this worker has it from now on.
+    Claimed { session: SessionId },
     /// ICE and DTLS are up.
     Connected { session: SessionId },
     /// The publisher's media says which codecs it really uses.

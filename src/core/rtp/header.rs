@@ -308,6 +308,29 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_packet_written_elsewhere_is_read_here(
+            marker: bool, pt in 0..128u8, seq: u16, timestamp: u32, ssrc: u32,
+            csrc in proptest::collection::vec(any::<u32>(), 0..=15), element in proptest::option::of(1..=14u8),
+            payload in proptest::collection::vec(any::<u8>(), 0..50),
+        ) {
+            use rtc::shared::marshal::Marshal;
+            let mut header = rtc::rtp::header::Header {
+                version: 2, marker, payload_type: pt, sequence_number: seq, timestamp, ssrc, csrc, ..Default::default()
+            };
+            if let Some(id) = element {
+                header.set_extension(id, bytes::Bytes::from_static(b"abc")).unwrap();
+            }
+            let packet = rtc::rtp::Packet { header, payload: payload.clone().into() }.marshal().unwrap();
+            let read = RtpHeader::parse(&packet).unwrap();
+            prop_assert_eq!((read.marker, read.pt, read.seq), (marker, PayloadType(pt), seq));
+            prop_assert_eq!((read.timestamp, read.ssrc), (timestamp, Ssrc(ssrc)));
+            prop_assert_eq!(read.payload(&packet), &payload[..]);
+            let elements: Vec<_> = read.extension.iter().flat_map(|block| block.elements(&packet)).collect();
+            let expected: Vec<_> = element.iter().map(|id| (*id, &b"abc"[..])).collect();
+            prop_assert_eq!(elements, expected);
+        }
+
+        #[test]
         fn any_bytes_stay_in_bounds(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), rtp: bool) {
             if let (true, Some(first)) = (rtp, bytes.first_mut()) {
                 *first = 0x80 | (*first & 0x33); // mostly headers that fit

@@ -8,6 +8,8 @@
 //!   [`vp9`], [`av1`], which read bit fields with `bits`.
 //! - [`rtx`]: a retransmission turned back into the packet it repeats.
 //! - [`rtcp`]: reports and feedback, read and written.
+//!
+//! `corpus/` holds streams of real encoders for the tests.
 
 pub mod av1;
 mod bits;
@@ -18,11 +20,14 @@ pub mod payload;
 pub mod rtcp;
 pub mod rtx;
 pub mod seq;
+#[cfg(test)]
+mod streams_tests;
 pub mod vp8;
 pub mod vp9;
 pub mod writer;
 
 pub use header::{Class, Elements, ExtensionBlock, RtpHeader, classify, is_rtcp};
 pub use payload::{PayloadInfo, inspect};
+pub use rtcp::{Rtcp, bye, feedback, fir, lost, nack, pli, receiver_report, sdes_cname, sender_report};
 pub use seq::{SeqUnwrapper, TimestampUnwrapper};
 pub use writer::{OutgoingHeader, write_header};

@@ -52,6 +52,12 @@ impl TimestampUnwrapper {
     pub fn highest(&self) -> Option<u64> {
         self.highest
     }
+
+    /// Where `ts` lies seen from the highest so far, without counting it as a packet's: a sender report's may be
+    /// well ahead of the media.
+    pub fn near(&self, ts: u32) -> u64 {
+        self.clone().unwrap(ts)
+    }
 }
 
 #[cfg(test)]

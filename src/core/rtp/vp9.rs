@@ -1,5 +1,6 @@
 //! VP9 in RTP (RFC 9628).
 
+use super::bits::Bits;
 use super::payload::PayloadInfo;
 
 /// The payload descriptor (RFC 9628 §4.2).
@@ -91,16 +92,79 @@ impl Descriptor {
 }
 
 /// A keyframe starts with the base spatial layer of a picture that isn't predicted from earlier ones.
+///
+/// FFmpeg's packetizer and rtc's never set P, so the frame's own header has a say too: it can withdraw what the
+/// descriptor claims. It claims nothing by itself, as it is noise where the media is encrypted end to end.
 pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
     let descriptor = Descriptor::parse(payload)?;
+    let data = payload.get(descriptor.len..)?;
     let base = descriptor.layer.is_none_or(|layer| layer.spatial == 0);
-    let frame_start = descriptor.frame_start && base && payload.len() > descriptor.len;
+    let frame_start = descriptor.frame_start && base && !data.is_empty();
+    let header = if frame_start {
+        FrameHeader::parse(data)
+    } else {
+        None
+    };
+    let keyframe_start = frame_start && !descriptor.inter_predicted && header.is_none_or(|header| header.key);
     Some(PayloadInfo {
-        keyframe_start: frame_start && !descriptor.inter_predicted,
+        keyframe_start,
         frame_start,
         temporal_layer: descriptor.layer.map(|layer| layer.temporal),
-        resolution: descriptor.resolution,
+        resolution: descriptor.resolution.or(header
+            .filter(|_| keyframe_start)
+            .and_then(|header| header.resolution)),
     })
+}
+
+/// The beginning of VP9's uncompressed header (VP9 bitstream specification §6.2).
+#[derive(Clone, Copy)]
+struct FrameHeader {
+    key: bool,
+    /// Of a key frame.
+    resolution: Option<(u16, u16)>,
+}
+
+impl FrameHeader {
+    fn parse(data: &[u8]) -> Option<FrameHeader> {
+        let mut bits = Bits::new(data);
+        if bits.bits(2)? != 0b10 {
+            return None; // no frame marker: not VP9 in the clear
+        }
+        let profile = u32::from(bits.bit()?) | u32::from(bits.bit()?) << 1;
+        if profile == 3 {
+            bits.skip(1)?;
+        }
+        let show_existing_frame = bits.bit()?;
+        let key = !show_existing_frame && !bits.bit()?;
+        let resolution = if key {
+            Self::resolution(&mut bits, profile)
+        } else {
+            None
+        };
+        Some(FrameHeader { key, resolution })
+    }
+
+    fn resolution(bits: &mut Bits<'_>, profile: u32) -> Option<(u16, u16)> {
+        const SYNC_CODE: u32 = 0x49_83_42;
+        const RGB: u32 = 7;
+        bits.skip(2)?; // show_frame, error_resilient_mode
+        if bits.bits(24)? != SYNC_CODE {
+            return None;
+        }
+        if profile >= 2 {
+            bits.skip(1)?; // ten_or_twelve_bit
+        }
+        let rgb = bits.bits(3)? == RGB;
+        let subsampled = profile == 1 || profile == 3;
+        bits.skip(match (rgb, subsampled) {
+            (false, false) => 1,    // color_range
+            (false, true) => 1 + 3, // and subsampling in x and y, reserved
+            (true, true) => 1,      // reserved
+            (true, false) => 0,
+        })?;
+        let (width, height) = (bits.bits(16)? + 1, bits.bits(16)? + 1);
+        Some((u16::try_from(width).ok()?, u16::try_from(height).ok()?))
+    }
 }
 
 struct Reader<'a> {
@@ -150,6 +214,7 @@ mod tests {
 
     // Written by libvpx: the beginning of a key frame.
     const DATA: &[u8] = &[0x82, 0x49, 0x83, 0x42, 0x00, 0x27, 0xf0, 0x16, 0x76, 0x00, 0x38];
+    const INTER_DATA: &[u8] = &[0x86, 0x00, 0x40, 0x92, 0xf0, 0x01, 0x40, 0x04, 0x00];
 
     const I: u8 = 0x80;
     const P: u8 = 0x40;
@@ -203,6 +268,22 @@ mod tests {
                 header.len()
             );
         }
+    }
+
+    #[test]
+    fn the_frames_own_header_overrules_a_missing_p() {
+        let key = inspect(&[&[B | E], DATA].concat()).unwrap();
+        assert!(key.keyframe_start);
+        assert_eq!(key.resolution, Some((640, 360)));
+        let inter = inspect(&[&[B | E], INTER_DATA].concat()).unwrap();
+        assert_eq!(
+            (inter.keyframe_start, inter.frame_start, inter.resolution),
+            (false, true, None)
+        );
+        let shown_again = inspect(&[B | E, 0x88]).unwrap();
+        assert!(!shown_again.keyframe_start);
+        // Encrypted end to end, only the descriptor can tell.
+        assert!(inspect(&[B | E, 0x35, 0x11]).unwrap().keyframe_start);
     }
 
     #[test]

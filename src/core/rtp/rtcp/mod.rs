@@ -1,7 +1,7 @@
 //! RTCP: what peers report and ask for, and what we report and ask for.
 //!
 //! - [`read`]: a compound packet taken apart in place ([`feedback`]).
-//! - [`write`]: packets appended to a buffer, one after another to form a compound.
+//! - [`write`](mod@write): packets appended to a buffer, one after another to form a compound.
 
 pub mod read;
 #[cfg(test)]
@@ -9,7 +9,7 @@ mod tests;
 pub mod write;
 
 pub use read::{ReportBlocks, Rtcp, Ssrcs, feedback, lost};
-pub use write::{bye, nack, pli, receiver_report, sdes_cname, sender_report};
+pub use write::{bye, fir, nack, pli, receiver_report, sdes_cname, sender_report};
 
 use crate::core::ids::Ssrc;
 

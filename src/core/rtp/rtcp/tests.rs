@@ -330,6 +330,30 @@ fn nothing_lost_asks_for_nothing_and_too_much_is_cut() {
     assert_eq!(out.len(), 12 + 256 * 4);
 }
 
+#[test]
+fn a_pair_reaches_sixteen_beyond_its_first() {
+    let mut out = Vec::new();
+    nack(&mut out, Ssrc(1), Ssrc(2), [65530, 65531, 10, 11].into_iter());
+    let items: Vec<_> = feedback(&out).collect();
+    let media = Ssrc(2);
+    assert_eq!(
+        items,
+        [
+            Rtcp::Nack {
+                media,
+                pid: 65530,
+                blp: 0x8001
+            },
+            Rtcp::Nack {
+                media,
+                pid: 11,
+                blp: 0
+            }
+        ]
+    );
+    assert_eq!(lost(65530, 0x8001).collect::<Vec<_>>(), [65530, 65531, 10]);
+}
+
 proptest! {
     #[test]
     fn lost_packets_survive_the_round_trip(first: u16, gaps in proptest::collection::vec(1..40u16, 0..60)) {

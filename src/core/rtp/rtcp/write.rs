@@ -58,6 +58,15 @@ pub fn pli(out: &mut Vec<u8>, sender: Ssrc, media: Ssrc) {
     word(out, media.0);
 }
 
+/// A full intra request by `sender` to `media` (RFC 5104 §4.3.1); `seq` goes up by one with each new request.
+pub fn fir(out: &mut Vec<u8>, sender: Ssrc, media: Ssrc, seq: u8) {
+    header(out, format::FIR, packet_type::PSFB, 4);
+    word(out, sender.0);
+    word(out, 0);
+    word(out, media.0);
+    word(out, u32::from(seq) << 24);
+}
+
 /// A generic NACK by `sender` for the `lost` sequence numbers of `media` (RFC 4585 §6.2.1), ascending (modulo 2¹⁶)
 /// for the fewest pairs. Nothing is written if there are none; beyond 256 pairs (1 KiB, to stay within a datagram)
 /// the rest is left out and has to be asked for again.

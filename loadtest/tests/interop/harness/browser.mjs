@@ -1,0 +1,81 @@
+// Chromium and Firefox, each with the bare page of `page/`, served from an origin other than the server's so that CORS counts.
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { networkInterfaces } from 'node:os';
+import { chromium } from 'playwright-core';
+import puppeteer from 'puppeteer-core';
+import { within } from './wait.mjs';
+
+const FILES = { '/': ['bare.html', 'text/html'], '/bare.js': ['bare.js', 'text/javascript'] };
+
+/** Serves the bare page on a port of its own. */
+export async function servePages() {
+  const http = createServer((request, response) => {
+    const file = FILES[new URL(request.url, 'http://page').pathname];
+    if (!file) return response.writeHead(404).end();
+    response.writeHead(200, { 'content-type': file[1], 'cache-control': 'no-store' });
+    response.end(readFileSync(new URL(`page/${file[0]}`, import.meta.url)));
+  });
+  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${http.address().port}/`,
+    close: () => (http.closeAllConnections(), new Promise((resolve) => http.close(resolve))),
+  };
+}
+
+export async function startChromium() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    // A fresh user data directory is playwright's own habit.
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream',
+      '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required',
+      // Other pages' timers and frames must not slow down because another page is in front.
+      '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+    ],
+    timeout: 30_000,
+  });
+}
+
+export async function startFirefox() {
+  const loopbackOnly = !Object.values(networkInterfaces()).flat().some((address) => !address.internal && address.family === 'IPv4');
+  return puppeteer.launch({
+    browser: 'firefox',
+    executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
+    headless: true,
+    timeout: 60_000,
+    extraPrefsFirefox: {
+      'media.autoplay.default': 0,
+      'media.navigator.permission.disabled': true,
+      'media.navigator.streams.fake': true,
+      // Firefox leaves 127.0.0.1 out unless told otherwise: only where there is nothing else.
+      ...(loopbackOnly ? { 'media.peerconnection.ice.loopback': true } : {}),
+    },
+  });
+}
+
+/** A page of either browser with `window.bare`; `call` runs one of its functions under a deadline. */
+export class BarePage {
+  static async open(browser, url) {
+    // Playwright: a context of its own, as another user would have.
+    const page = await (browser.newContext ? (await browser.newContext()).newPage() : browser.newPage());
+    const bare = new BarePage(page);
+    page.on('console', (message) => bare.console.push(message.text()));
+    page.on('pageerror', (error) => bare.console.push(String(error)));
+    await page.goto(url);
+    return bare;
+  }
+
+  console = [];
+
+  constructor(page) {
+    this.page = page;
+  }
+
+  /** A function that takes a deadline itself (`ms`) gets to say what it waited for. */
+  call(name, argument = {}, ms = (argument.ms ?? 15_000) + 3_000) {
+    const run = this.page.evaluate(([name, argument]) => window.bare[name](argument), [name, argument]);
+    return within(ms, `${name}(${JSON.stringify(argument)}) in the page`, run, () => `\n${this.console.join('\n')}`);
+  }
+}

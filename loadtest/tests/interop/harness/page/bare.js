@@ -1,0 +1,207 @@
+// The least that publishes by WHIP and watches by WHEP: no library, nothing of the product's own pages.
+// Runs in Chromium and Firefox. All times are performance.now(); `origin` makes them comparable across pages.
+'use strict';
+
+const peers = new Map();
+const wall = () => performance.timeOrigin + performance.now();
+
+/** A wait for a condition that is looked at whenever something happens to the peer, and each 20 ms besides. */
+function until(ms, what, probe) {
+  return new Promise((resolve, reject) => {
+    const deadline = performance.now() + ms;
+    const look = async () => {
+      try {
+        const found = await probe();
+        if (found) return resolve(found);
+        if (performance.now() > deadline) return reject(new Error(`${what}: not within ${ms} ms`));
+        setTimeout(look, 20);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    look();
+  });
+}
+
+async function post(url, peer, { token } = {}) {
+  const headers = { 'Content-Type': 'application/sdp', ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  peer.postedAt = wall();
+  const answer = await fetch(url, { method: 'POST', headers, body: peer.pc.localDescription.sdp });
+  const body = await answer.text();
+  peer.answeredAt = wall();
+  peer.status = answer.status;
+  peer.answer = body;
+  if (answer.status !== 201) throw new Error(`POST ${url}: ${answer.status} ${body}`);
+  peer.location = new URL(answer.headers.get('Location'), url).href;
+  peer.etag = answer.headers.get('ETag');
+  await peer.pc.setRemoteDescription({ type: 'answer', sdp: body });
+}
+
+function remember(id, peer) {
+  peers.set(id, peer);
+  peer.states = [];
+  peer.pc.onconnectionstatechange = () => peer.states.push({ at: wall(), state: peer.pc.connectionState });
+}
+
+// The publisher's picture carries its number (see harness/media.mjs): a row of 18 squares of 32 × 32 at the top left
+// of 640 × 360; the first is white, the last black, between them 16 bits, the highest first.
+function readNumber(context, video) {
+  context.drawImage(video, 0, 0, 576 * video.videoWidth / 640, 32 * video.videoHeight / 360, 0, 0, 36, 2);
+  const { data } = context.getImageData(0, 0, 36, 2);
+  const bright = (square) => (data[square * 8] + data[square * 8 + 4] + data[144 + square * 8] + data[148 + square * 8]) / 4;
+  if (bright(0) < 150 || bright(17) > 100) return null;
+  let number = 0;
+  for (let square = 1; square <= 16; square++) number = number * 2 + (bright(square) > 125 ? 1 : 0);
+  return number;
+}
+
+function recordFrames(peer) {
+  const canvas = Object.assign(document.createElement('canvas'), { width: 36, height: 2 });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const record = (_now, about) => {
+    peer.frames.push({
+      at: wall(),
+      number: peer.numbered ? readNumber(context, peer.video) : null,
+      rtp: about.rtpTimestamp,
+      width: about.width,
+    });
+    peer.video.requestVideoFrameCallback(record);
+  };
+  peer.video.requestVideoFrameCallback(record);
+}
+
+window.bare = {
+  /** Publishes the browser's fake camera and microphone. `codec` as in a=rtpmap: VP8, H264, … */
+  async publish({ id = 'publisher', url, codec, token, audio = true, video = true }) {
+    const media = await navigator.mediaDevices.getUserMedia({
+      audio,
+      video: video && { width: 640, height: 360, frameRate: 30 },
+    });
+    const pc = new RTCPeerConnection();
+    const peer = { pc, media };
+    remember(id, peer);
+    for (const track of media.getTracks()) {
+      const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
+      if (track.kind === 'video' && codec) {
+        const wanted = RTCRtpSender.getCapabilities('video').codecs
+          .filter(({ mimeType }) => [`video/${codec}`, 'video/rtx'].some((name) => name.toLowerCase() === mimeType.toLowerCase()));
+        transceiver.setCodecPreferences(wanted);
+      }
+    }
+    await pc.setLocalDescription();
+    await post(url, peer, { token });
+    return { status: peer.status, location: peer.location, answer: peer.answer };
+  },
+
+  /** Watches. `numbered` where the picture carries its number. Audio has no energy in getStats while it is muted. */
+  async watch({ id = 'viewer', url, token, numbered = false, muted = false, audio = true, video = true }) {
+    const pc = new RTCPeerConnection();
+    const element = Object.assign(document.createElement('video'), { muted, autoplay: true, playsInline: true });
+    document.body.append(element);
+    const peer = { pc, video: element, frames: [], numbered };
+    remember(id, peer);
+    const stream = new MediaStream();
+    pc.ontrack = ({ track }) => {
+      stream.addTrack(track);
+      element.srcObject = stream;
+    };
+    if (video) pc.addTransceiver('video', { direction: 'recvonly' });
+    if (audio) pc.addTransceiver('audio', { direction: 'recvonly' });
+    recordFrames(peer);
+    await pc.setLocalDescription();
+    await post(url, peer, { token });
+    return { status: peer.status, location: peer.location, answer: peer.answer };
+  },
+
+  async connected({ id, ms = 5_000 }) {
+    const { pc } = peers.get(id);
+    await until(ms, `${id} to connect (is ${pc.connectionState})`, () => pc.connectionState === 'connected');
+    return true;
+  },
+
+  /** Waits until `count` frames were shown after now (or in all). Gives the times and numbers of those. */
+  async frames({ id = 'viewer', count = 1, fresh = false, ms = 10_000 }) {
+    const peer = peers.get(id);
+    const from = fresh ? peer.frames.length : 0;
+    await until(ms, `${count} frames (${peer.frames.length - from} shown, ${peer.pc.connectionState})`,
+      () => peer.frames.length - from >= count).catch((error) => {
+        throw new Error(`${error.message}; ${peer.frames.length - from} shown in the end, ${peer.pc.connectionState}`);
+      });
+    return peer.frames.slice(from, from + count);
+  },
+
+  /** Waits for the first shown frame that is numbered `from` … `to`, modulo `modulo` where given. Gives it. */
+  numbered({ id = 'viewer', from, to = 65535, modulo = 65536, since = 0, ms = 15_000 }) {
+    const peer = peers.get(id);
+    const fits = ({ at, number }) => at >= since && number !== null && number % modulo >= from && number % modulo <= to;
+    return until(ms, `a frame numbered ${from}–${to}`, () => peer.frames.find(fits)).catch((error) => {
+      const last = peer.frames.at(-1);
+      throw new Error(`${error.message}; last was ${JSON.stringify(last)} at ${wall()}, ${peer.pc.connectionState}`);
+    });
+  },
+
+  timing({ id = 'viewer' }) {
+    const { postedAt, answeredAt, states, frames } = peers.get(id);
+    return { postedAt, answeredAt, states, firstFrameAt: frames?.[0]?.at, frames: frames?.length };
+  },
+
+  shown: ({ id = 'viewer' }) => peers.get(id).frames,
+
+  /** The picture as it is now: 64 × 36 grey values. */
+  picture({ id = 'viewer' }) {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
+    const context = canvas.getContext('2d');
+    context.drawImage(peers.get(id).video, 0, 0, 64, 36);
+    const { data } = context.getImageData(0, 0, 64, 36);
+    return Array.from({ length: 64 * 36 }, (_, i) => Math.round((data[i * 4] + data[i * 4 + 1] + data[i * 4 + 2]) / 3));
+  },
+
+  /** What getStats says, one object per interest. */
+  async stats({ id = 'viewer' }) {
+    const stats = { video: null, audio: null, transport: null, outboundVideo: null };
+    for (const entry of (await peers.get(id).pc.getStats()).values()) {
+      const copy = { ...entry };
+      if (entry.type === 'inbound-rtp') stats[entry.kind] = copy;
+      else if (entry.type === 'outbound-rtp' && entry.kind === 'video') stats.outboundVideo = copy;
+      else if (entry.type === 'transport') stats.transport = copy;
+    }
+    stats.connectionState = peers.get(id).pc.connectionState;
+    return stats;
+  },
+
+  /** ICE restart by PATCH (RFC 9725, 4.3.3). Gives the status, both ETags and both local user fragments. */
+  async restart({ id = 'viewer' }) {
+    const peer = peers.get(id);
+    const fragment = () => /a=ice-ufrag:(.*)/.exec(peer.pc.localDescription.sdp)[1].trim();
+    const before = { etag: peer.etag, ufrag: fragment() };
+    peer.pc.restartIce();
+    await peer.pc.setLocalDescription();
+    const lines = peer.pc.localDescription.sdp.split('\r\n');
+    const first = (start) => lines.find((line) => line.startsWith(start));
+    const body = ['a=ice-ufrag:', 'a=ice-pwd:', 'm=', 'a=mid:'].map((start) => `${first(start)}\r\n`).join('');
+    const answer = await fetch(peer.location, {
+      method: 'PATCH',
+      headers: { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': before.etag },
+      body,
+    });
+    const text = await answer.text();
+    if (answer.status !== 200) throw new Error(`PATCH: ${answer.status} ${text}`);
+    peer.etag = answer.headers.get('ETag');
+    const given = (name) => new RegExp(`a=${name}:(.*)`).exec(text)[1].trim();
+    let sdp = peer.answer;
+    for (const name of ['ice-ufrag', 'ice-pwd']) sdp = sdp.replace(new RegExp(`a=${name}:.*`, 'g'), `a=${name}:${given(name)}`);
+    await peer.pc.setRemoteDescription({ type: 'answer', sdp });
+    return { status: answer.status, before, after: { etag: peer.etag, ufrag: fragment() }, at: wall() };
+  },
+
+  state: ({ id = 'viewer' }) => peers.get(id).pc.connectionState,
+
+  async leave({ id = 'viewer' }) {
+    const peer = peers.get(id);
+    peers.delete(id);
+    peer.pc.close();
+    peer.media?.getTracks().forEach((track) => track.stop());
+    peer.video?.remove();
+    return (await fetch(peer.location, { method: 'DELETE' })).status;
+  },
+};

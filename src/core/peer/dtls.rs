@@ -1,0 +1,337 @@
+//! The DTLS 1.2 association (RFC 6347, RFC 5764), with rtc-dtls doing the handshake behind the [guard](super::guard).
+//!
+//! Ours to decide are the SRTP profile (rtc-dtls as server follows the client's order, which puts the slower
+//! profile first), when a flight is repeated, and what rtc-dtls gets to see.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::dtls::state::State;
+use rtc::shared::TransportProtocol;
+use rtc::shared::error::Error as RtcError;
+
+use crate::core::media::{DtlsRole, Fingerprint};
+
+use super::client_hello::ClientHello;
+use super::counters::PeerCounters;
+use super::guard::{DtlsGuard, Message, Records, content_type};
+use super::identity::{Identity, certificate_matches};
+use super::srtp::{Keys, SrtpReceiver, SrtpSender};
+use super::{CloseReason, SrtpProfile};
+
+/// rtc-dtls keys its associations by address. Ours has one, over whatever path ICE chose.
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
+/// How long to wait for an answer before the n-th repetition of a flight. A quarter second is above the round
+/// trip of nearly everyone, and a lost flight then costs little. rtc-dtls gives up at the eighth, which would be
+/// past the handshake's deadline of 15 s.
+const BACKOFF: [Duration; 7] = [
+    Duration::from_millis(250),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+    Duration::from_millis(3000),
+    Duration::from_millis(4000),
+    Duration::from_millis(4000),
+];
+
+/// RFC 5764 §4.2.
+const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
+const MASTER_KEY_LEN: usize = 16;
+
+const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
+
+pub(super) struct Dtls {
+    identity: Arc<Identity>,
+    fingerprints: Arc<[Fingerprint]>,
+    role: DtlsRole,
+    guard: DtlsGuard,
+    /// As server: what came of the first ClientHello, until all of it is there and the profile can be chosen.
+    held: Vec<Vec<u8>>,
+    endpoint: Option<Endpoint>,
+    /// rtc-dtls's retransmission timer as last seen: it changes when a flight was sent.
+    armed: Option<Instant>,
+    /// When we let it fire.
+    timer: Option<Instant>,
+    retransmissions: usize,
+    server_hello_sent: bool,
+    connected: bool,
+    out: VecDeque<Bytes>,
+}
+
+/// What a datagram or the passing of time led to.
+pub(super) enum Progress {
+    None,
+    Connected(Box<Secured>),
+    Ended(CloseReason),
+}
+
+/// The outcome of a handshake.
+pub(super) struct Secured {
+    pub profile: SrtpProfile,
+    pub sender: SrtpSender,
+    pub receiver: SrtpReceiver,
+}
+
+impl Dtls {
+    pub fn new(identity: &Arc<Identity>, role: DtlsRole, fingerprints: &[Fingerprint]) -> Self {
+        Self {
+            identity: identity.clone(),
+            fingerprints: fingerprints.into(),
+            role,
+            guard: DtlsGuard::default(),
+            held: Vec::new(),
+            endpoint: None,
+            armed: None,
+            timer: None,
+            retransmissions: 0,
+            server_hello_sent: false,
+            connected: false,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// ICE has a path: as client, sends the ClientHello.
+    pub fn start(&mut self, now: Instant) -> Progress {
+        if self.role != DtlsRole::Client || self.endpoint.is_some() {
+            return Progress::None;
+        }
+        let config = match self.identity.client_config(&self.fingerprints) {
+            Ok(config) => config,
+            Err(error) => return Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
+        };
+        let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, None);
+        let result = endpoint.connect(now, PEER, config, None);
+        self.endpoint = Some(endpoint);
+        self.drain(now, false);
+        match result {
+            Ok(()) => Progress::None,
+            Err(error) => Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
+        }
+    }
+
+    /// Takes a datagram from a validated path.
+    pub fn handle(&mut self, now: Instant, datagram: &[u8], counters: &mut PeerCounters) -> Progress {
+        let admitted = self.guard.admit(now, datagram, counters);
+        if admitted.is_empty() {
+            return Progress::None;
+        }
+        if self.endpoint.is_some() {
+            let fresh = self.answer_repeated_hello(now, admitted);
+            return if fresh.is_empty() {
+                Progress::None
+            } else {
+                self.read(now, &fresh)
+            };
+        }
+        if self.role != DtlsRole::Server {
+            return Progress::None;
+        }
+        self.held.push(admitted);
+        let Some(hello) = ClientHello::reassemble(&self.held) else {
+            return Progress::None;
+        };
+        let profile = hello.preferred_profile();
+        let config = match self.identity.server_config(profile, &self.fingerprints) {
+            Ok(config) => config,
+            Err(error) => return Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
+        };
+        self.endpoint = Some(Endpoint::new(PEER, TransportProtocol::UDP, Some(config)));
+        for held in std::mem::take(&mut self.held) {
+            match self.read(now, &held) {
+                Progress::None => {}
+                progress => return progress,
+            }
+        }
+        Progress::None
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) -> Progress {
+        if self.timer.is_none_or(|at| now < at) {
+            return Progress::None;
+        }
+        self.retransmit(now)
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timer
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.out.pop_front()
+    }
+
+    /// Queues a close_notify, if there is anyone to tell.
+    pub fn close(&mut self, now: Instant) {
+        if let Some(endpoint) = &mut self.endpoint {
+            // It can fail only in what it sends, and then nothing is sent.
+            let _ = endpoint.close(now);
+            self.drain(now, false);
+        }
+        self.timer = None;
+    }
+
+    fn read(&mut self, now: Instant, datagram: &[u8]) -> Progress {
+        let Some(endpoint) = &mut self.endpoint else {
+            return Progress::None;
+        };
+        let result = endpoint.read(now, PEER, None, BytesMut::from(datagram));
+        let progress = match result {
+            Ok(events) => self.take_events(now, events),
+            Err(RtcError::ErrNoMatchingCertificateFingerprint) => {
+                Progress::Ended(CloseReason::FingerprintMismatch)
+            }
+            Err(error) if !self.connected => Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
+            // Once connected only an authenticated alert ends the association.
+            Err(error @ RtcError::ErrAlertFatalOrClose) => {
+                Progress::Ended(CloseReason::DtlsFailed(error.to_string()))
+            }
+            Err(_) => Progress::None,
+        };
+        self.drain(now, false);
+        progress
+    }
+
+    fn take_events(&mut self, now: Instant, events: Vec<EndpointEvent>) -> Progress {
+        let mut progress = Progress::None;
+        for event in events {
+            match event {
+                EndpointEvent::HandshakeComplete => {
+                    progress = match self.secure() {
+                        Ok(secured) => {
+                            self.connected = true;
+                            self.guard.connected(now);
+                            Progress::Connected(Box::new(secured))
+                        }
+                        Err(reason) => {
+                            self.close(now);
+                            return Progress::Ended(reason);
+                        }
+                    };
+                }
+                EndpointEvent::PeerClosed => return Progress::Ended(CloseReason::PeerClosed),
+                _ => {}
+            }
+        }
+        progress
+    }
+
+    fn secure(&self) -> Result<Secured, CloseReason> {
+        let failed = |what: &str| CloseReason::DtlsFailed(what.to_owned());
+        let state = self
+            .endpoint
+            .as_ref()
+            .and_then(|endpoint| endpoint.get_connection_state(PEER))
+            .ok_or_else(|| failed("the association has no state"))?;
+        // The handshake checked it already; this makes sure no way through it went around the check.
+        if !certificate_matches(&state.peer_certificates, &self.fingerprints) {
+            return Err(CloseReason::FingerprintMismatch);
+        }
+        let profile = match state.srtp_protection_profile() {
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => SrtpProfile::AeadAes128Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => SrtpProfile::Aes128CmHmacSha1_80,
+            _ => return Err(failed("no SRTP profile was negotiated")),
+        };
+        let (local, remote) =
+            export_keys(state, profile).ok_or_else(|| failed("the SRTP keys could not be derived"))?;
+        Ok(Secured {
+            profile,
+            sender: SrtpSender::new(local),
+            receiver: SrtpReceiver::new(remote),
+        })
+    }
+
+    /// As server, once our ServerHello is out, a ClientHello only says that our flight was lost. rtc-dtls would
+    /// stop its timer for it and send nothing, so it gets the repeated flight from us, and rtc-dtls the rest.
+    fn answer_repeated_hello(&mut self, now: Instant, admitted: Vec<u8>) -> Vec<u8> {
+        if !self.server_hello_sent || self.connected {
+            return admitted;
+        }
+        let is_hello = |record: &super::guard::Record<'_>| {
+            record.content_type == content_type::HANDSHAKE
+                && record.epoch == 0
+                && Message::parse(record.body).is_some_and(|message| message.kind == CLIENT_HELLO)
+        };
+        let mut fresh = Vec::with_capacity(admitted.len());
+        let mut repeated = false;
+        for record in (Records { rest: &admitted }) {
+            if is_hello(&record) {
+                repeated = true;
+            } else {
+                fresh.extend_from_slice(record.whole);
+            }
+        }
+        // Not more often than rtc-dtls's own interval: the repetition may have crossed our flight.
+        if repeated && self.armed.is_some_and(|armed| now >= armed) {
+            self.retransmit(now);
+        }
+        fresh
+    }
+
+    fn retransmit(&mut self, now: Instant) -> Progress {
+        self.timer = None;
+        let Some(endpoint) = self
+            .endpoint
+            .as_mut()
+            .filter(|_| self.retransmissions < BACKOFF.len())
+        else {
+            return Progress::None;
+        };
+        let result = endpoint.handle_timeout(PEER, now);
+        self.drain(now, true);
+        match result {
+            Ok(()) => Progress::None,
+            Err(error) => Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
+        }
+    }
+
+    /// Collects what rtc-dtls wants sent, and sets our timer when it has set its own.
+    fn drain(&mut self, now: Instant, repeated: bool) {
+        let Some(endpoint) = &mut self.endpoint else {
+            return;
+        };
+        while let Some(transmit) = endpoint.poll_transmit() {
+            self.server_hello_sent |= holds_server_hello(&transmit.message);
+            self.out.push_back(transmit.message.freeze());
+        }
+        let armed = endpoint.poll_timeout(&PEER);
+        if armed != self.armed {
+            self.armed = armed;
+            self.retransmissions = if repeated { self.retransmissions + 1 } else { 0 };
+            let wait = BACKOFF.get(self.retransmissions);
+            self.timer = armed.and(wait).map(|wait| now + *wait);
+        }
+    }
+}
+
+fn holds_server_hello(datagram: &[u8]) -> bool {
+    Records { rest: datagram }.any(|record| {
+        record.content_type == content_type::HANDSHAKE
+            && record.epoch == 0
+            && Message::parse(record.body).is_some_and(|message| message.kind == SERVER_HELLO)
+    })
+}
+
+/// Our keys and the peer's (RFC 5764 §4.2: client key, server key, client salt, server salt).
+fn export_keys(state: &State, profile: SrtpProfile) -> Option<(Keys, Keys)> {
+    let salt_len = profile.salt_len();
+    let material = state
+        .export_keying_material(EXPORTER_LABEL, &[], 2 * (MASTER_KEY_LEN + salt_len))
+        .ok()?;
+    let (keys, salts) = material.as_ref().split_at_checked(2 * MASTER_KEY_LEN)?;
+    let (client_key, server_key) = keys.split_at_checked(MASTER_KEY_LEN)?;
+    let (client_salt, server_salt) = salts.split_at_checked(salt_len)?;
+    let client = Keys::derive(profile, client_key.try_into().ok()?, client_salt).ok()?;
+    let server = Keys::derive(profile, server_key.try_into().ok()?, server_salt).ok()?;
+    Some(if state.is_client() {
+        (client, server)
+    } else {
+        (server, client)
+    })
+}

@@ -1,0 +1,1 @@
+//! What strangers and hostile peers may cost.

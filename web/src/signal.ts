@@ -1,0 +1,88 @@
+import { Problem, problemFrom } from './problem';
+
+/** A session on the server: where it is, and what version of it we know. */
+export interface Resource {
+  url: string;
+  etag: string | null;
+}
+
+/** POSTs an offer to a WHIP or WHEP endpoint (RFC 9725 §4.2). Throws a Problem. */
+export async function postOffer(
+  endpoint: string,
+  sdp: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<{ answer: string; resource: Resource | null }> {
+  const response = await send(endpoint, 'POST', key, signal, 8000, {
+    headers: { 'Content-Type': 'application/sdp' },
+    body: sdp,
+  });
+  const answer = await response.text();
+  const location = response.headers.get('Location');
+  const url = location === null ? null : new URL(location, response.url || endpoint).href;
+  return { answer, resource: url === null ? null : { url, etag: response.headers.get('ETag') } };
+}
+
+/** PATCHes new ICE credentials; gives the server's (RFC 9725 §4.3.3). Throws a Problem. */
+export async function patchRestart(
+  resource: Resource,
+  fragment: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const response = await send(resource.url, 'PATCH', key, signal, 4000, {
+    headers: { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': '*' },
+    body: fragment,
+  });
+  resource.etag = response.headers.get('ETag') ?? resource.etag;
+  return response.text();
+}
+
+/** Ends a session. `keepalive` carries it through the closing of the page. Nothing can be done about errors. */
+export function deleteResource(resource: Resource, key: string): void {
+  fetch(resource.url, { method: 'DELETE', headers: authorization(key), keepalive: true }).catch(() => {});
+}
+
+/** True when the server says that it does not know the session (any more). */
+export async function isGone(resource: Resource, key: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    await send(resource.url, 'GET', key, signal, 3000, {});
+    return false;
+  } catch (error) {
+    return error instanceof Problem && (error.status === 404 || error.status === 410);
+  }
+}
+
+async function send(
+  url: string,
+  method: string,
+  key: string,
+  signal: AbortSignal,
+  timeout: number,
+  init: { headers?: Record<string, string>; body?: string },
+): Promise<Response> {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  const timer = setTimeout(abort, timeout);
+  signal.addEventListener('abort', abort);
+  try {
+    const response = await fetch(url, {
+      method,
+      ...init,
+      headers: { ...authorization(key), ...init.headers },
+      signal: controller.signal,
+    });
+    if (!response.ok) throw await problemFrom(response);
+    return response;
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw new Problem('network');
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function authorization(key: string): Record<string, string> {
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
