@@ -134,12 +134,12 @@ function Watch({ name }: { name: string }) {
           )}
           {state === 'playing' && blocked && (
             <button type="button" class="bigbutton" onClick={() => setSound(!muted)}>
-              ▶ Play
+              Play
             </button>
           )}
           {state === 'playing' && !blocked && muted && (
             <button type="button" class="bigbutton" onClick={() => setSound(true)}>
-              <span aria-hidden="true">🔇</span> Turn the sound on
+              Turn the sound on
             </button>
           )}
           {showStats && <ViewerFacts stats={stats} firstFrameMs={player.firstFrameMs} state={state} />}
