@@ -114,13 +114,18 @@ impl Viewer {
         }
     }
 
-    /// Sends stored packets of a run-up as far as its pace allows.
-    pub fn run_up(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
-        let Some(track) = &mut self.video else { return };
-        while let Some((packet, placed)) = track.next_stored(&hub.video, now) {
+    /// Sends stored packets of a run-up as far as its pace, the socket and `bytes` allow; what is left of `bytes`.
+    pub fn run_up(&mut self, hub: &Hub, mut bytes: usize, now: Instant, out: &mut impl Outbox) -> usize {
+        let Some(track) = &mut self.video else { return bytes };
+        while bytes > 0
+            && !out.is_congested()
+            && let Some((packet, placed)) = track.next_stored(&hub.video, now)
+        {
+            bytes = bytes.saturating_sub(packet.payload.len());
             let mut wire = Wire { path: &self.path, sender: &mut self.sender, counters: &mut self.counters };
             wire.send(track, packet, placed, None, out);
         }
+        bytes
     }
 
     /// Takes an authenticated compound RTCP packet in; true when the viewer asks for a keyframe.

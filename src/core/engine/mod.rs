@@ -178,8 +178,9 @@ impl Machine for Engine {
     }
 
     fn flush(&mut self, now: Instant, out: &mut impl Outbox) {
-        self.flush_streams(now, out);
+        // First the peers: a viewer that just connected needs our last handshake flight before it can read media.
         self.flush_peers(now, out);
+        self.flush_streams(now, out);
     }
 
     fn poll_effect(&mut self) -> Option<Effect<Message, Notice>> {

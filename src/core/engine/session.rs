@@ -129,7 +129,7 @@ impl Engine {
                 }
                 PeerEvent::Connected { profile } => {
                     let (id, stream) = (session.id, session.stream.clone());
-                    tracing::info!(session = ?id, %stream, srtp = ?profile, "connected");
+                    tracing::info!(session = ?id, %stream, worker = %self.id, srtp = ?profile, "connected");
                     self.connected(now, key);
                 }
                 PeerEvent::Closed(reason) => {

@@ -9,6 +9,9 @@ use crate::core::ingest::PublisherOutput;
 use crate::core::machine::Outbox;
 use crate::core::route::{Hub, MediaPacket, Message, RoutedPacket, Source};
 
+/// What all run-ups of a worker send in one turn: a storm of joins must not hold up the packets of those who watch.
+/// With a turn each [`RUN_UP_TICK`] this is 1 Gbit/s.
+const RUN_UP_TURN_BYTES: usize = 512 * 1024;
 /// Viewers of one worker have the publisher asked at most this often; each wish is remembered until it is met.
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -168,11 +171,15 @@ impl Engine {
                     hub.subscribers.retain(|known| *known != worker);
                 }
             }
-            Message::Media { stream, publisher, packets } => {
+            Message::Media { stream, publisher, packets, stored } => {
                 let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
                 let Some(hub) = self.hubs.get_mut(key) else { return };
                 for packet in packets {
                     hub.take(packet);
+                }
+                if stored {
+                    hub.video.fresh.clear();
+                    hub.audio.fresh.clear();
                 }
                 self.fresh.push(key);
                 self.start_waiting(now, key);
@@ -269,11 +276,12 @@ impl Engine {
         let answers = hub.answers_pli;
         if let Some(rest) = rest {
             for other in others {
-                let message = Message::Media { stream: stream.clone(), publisher, packets: rest.clone() };
+                let message = Message::Media { stream: stream.clone(), publisher, packets: rest.clone(), stored: false };
                 self.send_to(other, message);
             }
         }
-        self.send_to(worker, Message::Media { stream: stream.clone(), publisher, packets });
+        let stored = Message::Media { stream: stream.clone(), publisher, packets, stored: true };
+        self.send_to(worker, stored);
         for (kind, layer, point) in clocks {
             self.send_to(worker, Message::Clock { stream: stream.clone(), publisher, kind, layer, point });
         }
@@ -351,7 +359,7 @@ impl Engine {
         }
         let (stream, publisher, subscribers) = (hub.stream.clone(), source.publisher, hub.subscribers.clone());
         for worker in subscribers {
-            let message = Message::Media { stream: stream.clone(), publisher, packets: packets.clone() };
+            let message = Message::Media { stream: stream.clone(), publisher, packets: packets.clone(), stored: false };
             self.send_to(worker, message);
         }
     }
@@ -367,15 +375,28 @@ impl Engine {
         self.nacked = nacked;
     }
 
+    /// Those that got nothing this time come first the next.
     fn flush_run_ups(&mut self, now: Instant, out: &mut impl Outbox) {
+        if self.running_up.is_empty() {
+            return;
+        }
         let mut running_up = std::mem::take(&mut self.running_up);
-        running_up.retain(|key| {
-            let Some(viewer) = self.viewers.get_mut(*key) else { return false };
-            if let Some(hub) = self.hubs.get(viewer.hub) {
-                viewer.run_up(hub, now, out);
+        let mut bytes = RUN_UP_TURN_BYTES;
+        let mut served = 0;
+        for key in &running_up {
+            let Some(viewer) = self.viewers.get_mut(*key) else { continue };
+            let Some(hub) = self.hubs.get(viewer.hub) else { continue };
+            if bytes == 0 || out.is_congested() {
+                break;
             }
-            viewer.is_running_up()
-        });
+            bytes = viewer.run_up(hub, bytes, now, out);
+            served += 1;
+        }
+        running_up.rotate_left(served);
+        running_up.retain(|key| self.viewers.get(*key).is_some_and(|viewer| viewer.is_running_up()));
+        if !running_up.is_empty() {
+            self.wake_by(now + RUN_UP_TICK);
+        }
         self.running_up = running_up;
     }
 

@@ -27,9 +27,9 @@ pub enum Message {
     /// Another worker has viewers of a stream that is published here.
     Subscribe { stream: StreamName, publisher: SessionId, worker: WorkerId },
     Unsubscribe { stream: StreamName, worker: WorkerId },
-    /// Packets of a subscribed stream, in the order they are to be forwarded; the first batch after a
-    /// subscription holds what the buffers have.
-    Media { stream: StreamName, publisher: SessionId, packets: Vec<RoutedPacket> },
+    /// Packets of a subscribed stream, in the order they are to be forwarded. The first batch after a subscription
+    /// is `stored`: what the buffers hold, for viewers to start from, not to be forwarded.
+    Media { stream: StreamName, publisher: SessionId, packets: Vec<RoutedPacket>, stored: bool },
     /// A sender report of a subscribed stream's publisher.
     Clock { stream: StreamName, publisher: SessionId, kind: MediaKind, layer: u8, point: ClockPoint },
     /// What was learned about a subscribed stream's publisher.
