@@ -104,8 +104,9 @@ mod embedded {
     }
 
     async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
-        // The precompressed copies are representations, not resources.
-        if path.ends_with(".br") || path.ends_with(".gz") {
+        // The precompressed copies are representations, not resources. Debug builds read files from the disk,
+        // where `..` would have a meaning.
+        if path.ends_with(".br") || path.ends_with(".gz") || path.contains("..") {
             return not_found(headers).await;
         }
         match represent(&format!("assets/{path}"), FOREVER, &headers) {

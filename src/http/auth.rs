@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_token_is_found_wherever_clients_put_it() {
-        let cases: &[(Option<&str>, &str, Option<&str>, &[&str])] = &[
+        type Case<'a> = (Option<&'a str>, &'a str, Option<&'a str>, &'a [&'a str]);
+        let cases: &[Case] = &[
             (Some("Bearer k"), "/whip/a", None, &["k"]),
             (Some("bEaReR    k  "), "/whip/a", None, &["k"]),
             (Some("k"), "/whip/a", None, &["k"]),

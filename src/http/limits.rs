@@ -28,7 +28,12 @@ const MAX_BODY: usize = 64 * 1024;
 /// the connection, and the client would see that instead of the answer.
 const MAX_DISCARDED: usize = 1024 * 1024;
 /// For the whole body, however it is spread: 64 KiB in 10 s is a 52 kbit/s line.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request extension: another time for the body than [`BODY_TIMEOUT`].
+#[derive(Clone, Copy)]
+pub(super) struct BodyTimeout(pub Duration);
+
 /// Reading with a key is checked as often as pages poll, yet not fast enough for guessing keys.
 const READS_PER_WRITE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
@@ -112,7 +117,11 @@ pub(super) async fn whole_body(request: Request, next: Next) -> Response {
     if body.size_hint().lower() > acceptable as u64 {
         return too_long().into_response();
     }
-    match tokio::time::timeout(BODY_DEADLINE, read(body)).await {
+    let timeout = parts
+        .extensions
+        .get()
+        .map_or(BODY_TIMEOUT, |BodyTimeout(timeout)| *timeout);
+    match tokio::time::timeout(timeout, read(body)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the request's body took too long")

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tower::Service;
 
 use super::address;
+use super::limits::{BODY_TIMEOUT, BodyTimeout};
 use super::patience::Patience;
 
 /// What the clients together and each one may hold.
@@ -34,6 +35,8 @@ pub struct ServeLimits {
     pub connections_per_address: usize,
     /// For a request's head to be complete, and for the next request on an idle connection.
     pub header_timeout: Duration,
+    /// For a request's whole body.
+    pub body_timeout: Duration,
     /// For a client to take anything of what it is sent.
     pub write_timeout: Duration,
     /// For requests under way when shutdown begins.
@@ -49,6 +52,7 @@ impl Default for ServeLimits {
             connections_per_address: 128,
             // Encoders write the head at once; a line that needs longer cannot carry media either.
             header_timeout: Duration::from_secs(10),
+            body_timeout: BODY_TIMEOUT,
             // Longer than any retransmission on a line that still works.
             write_timeout: Duration::from_secs(20),
             // The whole process has 2 s to stop.
@@ -96,6 +100,7 @@ pub async fn serve_with(
             Connected {
                 router: router.clone(),
                 peer,
+                body_timeout: limits.body_timeout,
             },
             &limits,
         ));
@@ -142,10 +147,11 @@ fn connection(stream: TcpStream, service: Connected, limits: &ServeLimits) -> Co
         .serve_connection(TokioIo::new(Patience::new(stream, limits.write_timeout)), service)
 }
 
-/// The router, for one connection: tells it who is at the other end.
+/// The router, for one connection: tells it who is at the other end and how long to wait for them.
 struct Connected {
     router: Router,
     peer: SocketAddr,
+    body_timeout: Duration,
 }
 
 impl hyper::service::Service<hyper::Request<Incoming>> for Connected {
@@ -156,6 +162,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connected {
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(BodyTimeout(self.body_timeout));
         self.router.clone().call(request)
     }
 }
@@ -204,5 +211,31 @@ impl Drop for Share {
                 counts.remove(&self.address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_gets_its_share_of_connections_and_no_more() {
+        let counts = PerAddress::default();
+        let take = |peer: &str| counts.take(peer.parse().unwrap(), 2);
+        let (one, _two) = (take("2001:db8::1").unwrap(), take("2001:db8::2").unwrap());
+        assert!(take("2001:db8::3").is_none(), "the same /64");
+        assert!(take("2001:db8:0:1::1").is_some());
+        drop(one);
+        assert!(take("2001:db8::3").is_some());
+    }
+
+    #[test]
+    fn loopback_has_no_share_and_nobody_is_remembered_for_ever() {
+        let counts = PerAddress::default();
+        let local: Vec<_> = (0..5)
+            .map(|_| counts.take("::ffff:127.0.0.1".parse().unwrap(), 2).unwrap())
+            .collect();
+        drop((local, counts.take("192.0.2.1".parse().unwrap(), 2)));
+        assert!(counts.0.lock().unwrap().is_empty());
     }
 }

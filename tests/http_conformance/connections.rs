@@ -80,7 +80,11 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_408() {
-    let server = Server::open().await;
+    let server = server(ServeLimits {
+        body_timeout: Duration::from_millis(200),
+        ..ServeLimits::default()
+    })
+    .await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = "POST /whip/live HTTP/1.1\r\nHost: h\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0";
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -99,12 +99,26 @@ async fn point_32_a_viewer_without_a_publisher_is_409_where_one_is_demanded() {
     let reply = server.post("/whep/live", WATCH).await;
     reply.is_problem(409);
     assert!(reply.header("retry-after").parse::<u64>().unwrap() >= 1);
+    let (publisher, _) = server.session("/whip/live", OBS).await;
+    server.connect(&publisher);
+    assert_eq!(server.post("/whep/live", WATCH).await.status, 201);
+}
+
+#[tokio::test]
+async fn point_33_a_second_publisher_is_409_where_the_first_is_kept() {
+    let server = Server::start_with(demanding(), HttpConfig::default(), ServeLimits::default()).await;
+    let (publisher, _) = server.session("/whip/live", OBS).await;
+    server.connect(&publisher);
+    let reply = server.post("/whip/live", OBS).await;
+    reply.is_problem(409);
+    assert!(reply.header("retry-after").parse::<u64>().unwrap() >= 1);
 }
 
 #[tokio::test]
 async fn point_33_a_second_publisher_is_accepted_by_default() {
     let server = Server::open().await;
     let (one, _) = server.session("/whip/live", OBS).await;
+    server.connect(&one);
     server.session("/whip/live", OBS).await;
     // The old one stays until the new one's media is up.
     assert_eq!(server.send("GET", &one, &[], "").await.status, 204);

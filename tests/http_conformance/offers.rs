@@ -233,7 +233,8 @@ async fn point_10_whip_has_no_partial_answers_and_whep_needs_one_that_fits() {
     let server = Server::open().await;
     server.post("/whip/live", &no_video(OBS)).await.is_problem(422);
 
-    server.session("/whip/live", OBS).await;
+    let (publisher, _) = server.session("/whip/live", OBS).await;
+    server.connect(&publisher);
     let viewer = |video: &str, audio: &str| {
         let mut offer = WATCH.replace("opus/48000", &format!("{audio}/48000"));
         if video != "H264" {
@@ -247,7 +248,7 @@ async fn point_10_whip_has_no_partial_answers_and_whep_needs_one_that_fits() {
     let reply = server.post("/whep/live", &viewer("none", "none")).await;
     reply.is_problem(422);
     assert!(
-        reply.text.contains("H.264"),
+        reply.text.contains("H264"),
         "the missing codec is named: {}",
         reply.text
     );

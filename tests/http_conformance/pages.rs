@@ -40,6 +40,17 @@ async fn streams_are_listed_with_their_viewers() {
 }
 
 #[tokio::test]
+async fn a_published_stream_is_shown_with_its_codecs_and_its_age() {
+    let server = Server::open().await;
+    server.connect(&server.session("/whip/live", OBS).await.0);
+    let expected = json!({
+        "name": "live", "publishing": true, "viewers": 0,
+        "video": {"codec": "H264"}, "audio": {"codec": "opus"}, "since": "2026-07-25T17:20:00Z",
+    });
+    assert_eq!(get(&server, "/api/v1/streams/live").await, expected);
+}
+
+#[tokio::test]
 async fn a_watch_key_shows_only_its_own_streams() {
     let mut keys = Keys::default();
     keys.watch.add("all");
@@ -49,8 +60,9 @@ async fn a_watch_key_shows_only_its_own_streams() {
         ..HttpConfig::default()
     })
     .await;
-    server.session("/whip/one", OBS).await;
-    server.session("/whip/two", OBS).await;
+    for path in ["/whip/one", "/whip/two"] {
+        server.connect(&server.session(path, OBS).await.0);
+    }
     let names = async |token| {
         let list = get(&server, &format!("/api/v1/streams?token={token}")).await;
         let name = |stream: &Value| stream["name"].as_str().unwrap().to_owned();

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use shibuki::control::{Control, ControlConfig, OnConflict};
 use shibuki::core::directory::Directory;
+use shibuki::core::ids::WorkerId;
 use shibuki::core::media::{Fingerprint, HashAlgorithm};
-use shibuki::http::{HttpConfig, ServeLimits, router, serve_with};
+use shibuki::core::route::Notice;
+use shibuki::http::{HttpConfig, Keys, ServeLimits, router, serve_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -40,7 +42,7 @@ pub fn control(config: ControlConfig) -> Control {
     )
 }
 
-/// As [`control`], refusing viewers of streams that nobody publishes.
+/// A server that serves no viewer without a publisher and keeps the first publisher.
 pub fn demanding() -> ControlConfig {
     ControlConfig {
         require_publisher: true,
@@ -49,8 +51,21 @@ pub fn demanding() -> ControlConfig {
     }
 }
 
+/// `all` publishes anything, `live-key` publishes `live`, `look` watches `live`.
+pub fn closed() -> HttpConfig {
+    let mut keys = Keys::default();
+    keys.publish.add("all");
+    keys.publish.add_for("live".parse().unwrap(), "live-key");
+    keys.watch.add_for("live".parse().unwrap(), "look");
+    HttpConfig {
+        keys,
+        ..HttpConfig::default()
+    }
+}
+
 pub struct Server {
     pub address: SocketAddr,
+    control: Control,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
@@ -77,7 +92,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = router(control(control_config), config);
+        let control = control(control_config);
+        let router = router(control.clone(), config);
         let served = tokio::spawn(serve_with(listener, router, limits, async {
             let _ = stopped.await;
         }));
@@ -87,10 +103,19 @@ impl Server {
             .unwrap();
         Self {
             address,
+            control,
             client,
             stop: Some(stop),
             served,
         }
+    }
+
+    /// What a worker says once a session's ICE and DTLS are up: this server has none.
+    pub fn connect(&self, location: &str) {
+        let session = location.strip_prefix("/session/").unwrap().parse().unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_000_000);
+        self.control
+            .notice(WorkerId(0), Notice::Connected { session }, now);
     }
 
     /// Tells it to stop and waits until it has.

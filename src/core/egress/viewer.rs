@@ -9,7 +9,7 @@ use crate::core::ids::{PayloadType, SessionId, Ssrc};
 use crate::core::machine::{Outbox, Path};
 use crate::core::media::{MediaKind, ViewerMedia};
 use crate::core::peer::SrtpSender;
-use crate::core::route::{Hub, Lane, MediaPacket};
+use crate::core::route::{BestLayers, Hub, Lane, MediaPacket};
 use crate::core::rtp::{self, OutgoingHeader, Rtcp};
 use crate::core::time::Epoch;
 
@@ -30,6 +30,8 @@ pub struct Viewer {
     nacks: Vec<(MediaKind, u16)>,
     budget: RetransmitBudget,
     next_report: Instant,
+    /// Reused for reports.
+    compound: Vec<u8>,
     counters: ViewerCounters,
 }
 
@@ -58,6 +60,7 @@ impl Viewer {
             nacks: Vec::new(),
             budget: RetransmitBudget::new(now),
             next_report: now,
+            compound: Vec::new(),
             counters: ViewerCounters::default(),
         }
     }
@@ -87,12 +90,12 @@ impl Viewer {
     }
 
     /// Sends what arrived since the last flush.
-    pub fn forward(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
-        self.forward_lane(&hub.audio, now, out);
-        self.forward_lane(&hub.video, now, out);
+    pub fn forward(&mut self, hub: &Hub, best: BestLayers, now: Instant, out: &mut impl Outbox) {
+        self.forward_lane(&hub.audio, best.audio, now, out);
+        self.forward_lane(&hub.video, best.video, now, out);
     }
 
-    fn forward_lane(&mut self, lane: &Lane, now: Instant, out: &mut impl Outbox) {
+    fn forward_lane(&mut self, lane: &Lane, best: Option<u8>, now: Instant, out: &mut impl Outbox) {
         let track = match lane.kind {
             MediaKind::Audio => &mut self.audio,
             MediaKind::Video => &mut self.video,
@@ -101,7 +104,6 @@ impl Viewer {
         if lane.fresh.is_empty() {
             return;
         }
-        let best = lane.best();
         for (index, seq) in &lane.fresh {
             let (Some(key), Some(layer)) = (lane.key(*index), lane.layer(*index)) else { continue };
             let Some(packet) = layer.buffer.get(*seq) else { continue };
@@ -192,18 +194,19 @@ impl Viewer {
     /// Sends a sender report for each track that plays (RFC 3550 §6.4.1).
     pub fn report(&mut self, hub: &Hub, epoch: &Epoch, now: Instant, out: &mut impl Outbox) {
         self.next_report = now + REPORT_INTERVAL;
+        let compound = &mut self.compound;
+        compound.clear();
         for track in [&self.audio, &self.video].into_iter().flatten() {
             let Some(timestamp) = report_timestamp(track, hub, epoch, now) else { continue };
-            let mut compound = Vec::with_capacity(128);
             let ssrc = track.spec.ssrc;
-            rtp::sender_report(&mut compound, ssrc, epoch.ntp(now).0, timestamp, track.packets, track.octets);
-            rtp::sdes_cname(&mut compound, ssrc, hub.stream.as_str());
-            if self.sender.seal_rtcp(&mut compound).is_ok() {
-                out.datagram(&self.path, compound.len(), |buf| {
-                    buf.get_mut(..compound.len())?.copy_from_slice(&compound);
-                    Some(compound.len())
-                });
-            }
+            rtp::sender_report(compound, ssrc, epoch.ntp(now).0, timestamp, track.packets, track.octets);
+            rtp::sdes_cname(compound, ssrc, hub.stream.as_str());
+        }
+        if !compound.is_empty() && self.sender.seal_rtcp(compound).is_ok() {
+            out.datagram(&self.path, compound.len(), |buf| {
+                buf.get_mut(..compound.len())?.copy_from_slice(compound);
+                Some(compound.len())
+            });
         }
     }
 }

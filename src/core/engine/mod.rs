@@ -3,11 +3,12 @@
 //! - `mod.rs`: the state, and the driver's contract ([`Machine`]).
 //! - `demux.rs`: which session a datagram belongs to.
 //! - `session.rs`: a session from its first check to its end.
-//! - `streams.rs`: hubs, sources, and what crosses to other workers.
+//! - `streams.rs`: hubs, sources, and what crosses to other workers; `viewers.rs`: the viewers, by key.
 
 mod demux;
 mod session;
 mod streams;
+mod viewers;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -17,13 +18,14 @@ use std::time::{Duration, Instant, SystemTime};
 use slab::Slab;
 
 use super::directory::Directory;
-use super::egress::{RunUpLimits, Viewer};
+use super::egress::RunUpLimits;
 use super::ids::{SessionId, StreamName, WorkerId};
 use super::machine::{Effect, Machine, Outbox, Path};
 use super::peer::Identity;
 use super::route::{BufferLimits, Hub, Message, Notice, RoutedPacket, Source};
 use super::time::Epoch;
 use session::{Role, Session};
+use viewers::Viewers;
 
 /// The grain of everything that is not a packet: retransmission timers, reports, requests.
 const TICK: Duration = Duration::from_millis(20);
@@ -45,8 +47,7 @@ pub struct Engine {
     directory: Arc<Directory>,
     epoch: Epoch,
     sessions: Slab<Session>,
-    /// Keyed by the session's key, as `sessions`.
-    viewers: HashMap<usize, Viewer>,
+    viewers: Viewers,
     by_address: HashMap<SocketAddr, Owner>,
     by_id: HashMap<SessionId, usize>,
     hubs: Slab<Hub>,
@@ -104,7 +105,7 @@ impl Engine {
             directory,
             epoch: Epoch::new(now, wall),
             sessions: Slab::new(),
-            viewers: HashMap::new(),
+            viewers: Viewers::default(),
             by_address: HashMap::new(),
             by_id: HashMap::new(),
             hubs: Slab::new(),

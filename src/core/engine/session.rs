@@ -107,7 +107,7 @@ impl Engine {
     }
 
     fn viewer_rtcp(&mut self, now: Instant, key: usize, compound: &[u8]) {
-        let Some(viewer) = self.viewers.get_mut(&key) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else { return };
         let keyframe = viewer.rtcp(compound);
         self.nacked.push(key);
         if keyframe {
@@ -123,7 +123,7 @@ impl Engine {
                     tracing::debug!(session = ?session.id, "first check answered");
                 }
                 PeerEvent::PathChanged(path) => {
-                    if let Some(viewer) = self.viewers.get_mut(&key) {
+                    if let Some(viewer) = self.viewers.get_mut(key) {
                         viewer.path = path;
                     }
                 }
@@ -265,7 +265,7 @@ impl Engine {
                 self.by_address.remove(address);
             }
         }
-        if let Some(viewer) = self.viewers.remove(&key) {
+        if let Some(viewer) = self.viewers.remove(key) {
             let counters = viewer.counters();
             tracing::info!(
                 session = ?session.id, stream = %session.stream, %reason, packets = counters.packets,

@@ -70,7 +70,7 @@ impl Engine {
     }
 
     fn start_viewer(&mut self, now: Instant, key: usize) {
-        let Some(viewer) = self.viewers.get_mut(&key) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else { return };
         let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
         let ask = viewer.try_start(hub, self.config.run_up, now).then_some(viewer.hub);
         let running_up = viewer.is_running_up();
@@ -107,7 +107,7 @@ impl Engine {
 
     /// A viewer's PLI or FIR.
     pub(super) fn viewer_needs_keyframe(&mut self, now: Instant, key: usize) {
-        let Some(viewer) = self.viewers.get_mut(&key) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else { return };
         let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
         if hub.answers_pli == Some(false) {
             viewer.restart(hub, self.config.run_up, now);
@@ -223,7 +223,7 @@ impl Engine {
         let old = hub.source.filter(|_| hub.subscribed);
         hub.change_source(source);
         for viewer in hub.viewers.clone() {
-            if let Some(viewer) = self.viewers.get_mut(&viewer) {
+            if let Some(viewer) = self.viewers.get_mut(viewer) {
                 viewer.source_changed(now);
             }
         }
@@ -285,7 +285,7 @@ impl Engine {
     fn start_waiting(&mut self, now: Instant, hub: usize) {
         let Some(viewers) = self.hubs.get(hub).map(|hub| hub.viewers.clone()) else { return };
         for key in viewers {
-            if self.viewers.get(&key).is_some_and(|viewer| viewer.is_waiting()) {
+            if self.viewers.get(key).is_some_and(|viewer| viewer.is_waiting()) {
                 self.start_viewer(now, key);
             }
         }
@@ -326,9 +326,10 @@ impl Engine {
         fresh.dedup();
         for key in fresh.drain(..) {
             let Some(hub) = self.hubs.get_mut(key) else { continue };
+            let best = hub.best();
             for viewer in &hub.viewers {
-                if let Some(viewer) = self.viewers.get_mut(viewer) {
-                    viewer.forward(hub, now, out);
+                if let Some(viewer) = self.viewers.get_mut(*viewer) {
+                    viewer.forward(hub, best, now, out);
                 }
             }
             hub.video.fresh.clear();
@@ -358,7 +359,7 @@ impl Engine {
     fn flush_nacks(&mut self, now: Instant, out: &mut impl Outbox) {
         let mut nacked = std::mem::take(&mut self.nacked);
         for key in nacked.drain(..) {
-            let Some(viewer) = self.viewers.get_mut(&key) else { continue };
+            let Some(viewer) = self.viewers.get_mut(key) else { continue };
             if let Some(hub) = self.hubs.get(viewer.hub) {
                 viewer.retransmit(hub, now, out);
             }
@@ -369,7 +370,7 @@ impl Engine {
     fn flush_run_ups(&mut self, now: Instant, out: &mut impl Outbox) {
         let mut running_up = std::mem::take(&mut self.running_up);
         running_up.retain(|key| {
-            let Some(viewer) = self.viewers.get_mut(key) else { return false };
+            let Some(viewer) = self.viewers.get_mut(*key) else { return false };
             if let Some(hub) = self.hubs.get(viewer.hub) {
                 viewer.run_up(hub, now, out);
             }
@@ -383,7 +384,7 @@ impl Engine {
             return;
         }
         self.next_reports = now + TICK;
-        for viewer in self.viewers.values_mut() {
+        for viewer in self.viewers.iter_mut() {
             if viewer.report_due(now)
                 && let Some(hub) = self.hubs.get(viewer.hub)
             {

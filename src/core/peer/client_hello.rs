@@ -1,7 +1,7 @@
 //! Reads which SRTP profiles a ClientHello offers, before rtc-dtls is set up to answer it.
 
 use super::SrtpProfile;
-use super::guard::{Message, Records, content_type};
+use super::guard::{Message, Records};
 
 const CLIENT_HELLO: u8 = 1;
 /// RFC 5764 §9.
@@ -19,8 +19,7 @@ impl ClientHello {
         let mut fragments: Vec<Message<'_>> = datagrams
             .iter()
             .flat_map(|datagram| Records { rest: datagram })
-            .filter(|record| record.content_type == content_type::HANDSHAKE && record.epoch == 0)
-            .flat_map(|record| Messages { rest: record.body })
+            .flat_map(|record| record.messages())
             .filter(|message| message.kind == CLIENT_HELLO && message.sequence == 0)
             .collect();
         fragments.sort_by_key(|fragment| fragment.offset);
@@ -64,20 +63,6 @@ impl ClientHello {
             extensions = rest;
         }
         None
-    }
-}
-
-struct Messages<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Message<'a>;
-
-    fn next(&mut self) -> Option<Message<'a>> {
-        let message = Message::parse(self.rest)?;
-        self.rest = &self.rest[super::guard::MESSAGE_HEADER + message.body.len()..];
-        Some(message)
     }
 }
 

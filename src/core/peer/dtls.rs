@@ -19,9 +19,10 @@ use crate::core::media::{DtlsRole, Fingerprint};
 
 use super::client_hello::ClientHello;
 use super::counters::PeerCounters;
-use super::guard::{DtlsGuard, Message, Records, content_type};
+use super::guard::{DtlsGuard, Records};
 use super::identity::{Identity, certificate_matches};
-use super::srtp::{Keys, SrtpReceiver, SrtpSender};
+use super::srtp::{SrtpReceiver, SrtpSender};
+use super::srtp_keys::Keys;
 use super::{CloseReason, SrtpProfile};
 
 /// rtc-dtls keys its associations by address. Ours has one, over whatever path ICE chose.
@@ -44,7 +45,6 @@ const BACKOFF: [Duration; 7] = [
 const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
 const MASTER_KEY_LEN: usize = 16;
 
-const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
 pub(super) struct Dtls {
@@ -55,13 +55,20 @@ pub(super) struct Dtls {
     /// As server: what came of the first ClientHello, until all of it is there and the profile can be chosen.
     held: Vec<Vec<u8>>,
     endpoint: Option<Endpoint>,
-    /// rtc-dtls's retransmission timer as last seen: it changes when a flight was sent.
-    armed: Option<Instant>,
-    /// When we let it fire.
+    /// Our last flight, for when rtc-dtls will not repeat it itself.
+    flight: Vec<Vec<u8>>,
+    flight_sent: Instant,
+    /// When to repeat it, and how often that was done.
     timer: Option<Instant>,
     retransmissions: usize,
+    /// One past the highest handshake message of the peer's that rtc-dtls was given, and one past the highest it
+    /// has answered with a flight.
+    received_messages: u16,
+    answered_messages: u16,
     server_hello_sent: bool,
     connected: bool,
+    /// The sequence number of our next record of epoch 0.
+    next_record: u64,
     out: VecDeque<Bytes>,
 }
 
@@ -80,7 +87,7 @@ pub(super) struct Secured {
 }
 
 impl Dtls {
-    pub fn new(identity: &Arc<Identity>, role: DtlsRole, fingerprints: &[Fingerprint]) -> Self {
+    pub fn new(identity: &Arc<Identity>, role: DtlsRole, fingerprints: &[Fingerprint], now: Instant) -> Self {
         Self {
             identity: identity.clone(),
             fingerprints: fingerprints.into(),
@@ -88,11 +95,15 @@ impl Dtls {
             guard: DtlsGuard::default(),
             held: Vec::new(),
             endpoint: None,
-            armed: None,
+            flight: Vec::new(),
+            flight_sent: now,
             timer: None,
             retransmissions: 0,
+            received_messages: 0,
+            answered_messages: 0,
             server_hello_sent: false,
             connected: false,
+            next_record: 0,
             out: VecDeque::new(),
         }
     }
@@ -109,7 +120,7 @@ impl Dtls {
         let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, None);
         let result = endpoint.connect(now, PEER, config, None);
         self.endpoint = Some(endpoint);
-        self.drain(now, false);
+        self.drain(now);
         match result {
             Ok(()) => Progress::None,
             Err(error) => Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
@@ -123,12 +134,17 @@ impl Dtls {
             return Progress::None;
         }
         if self.endpoint.is_some() {
-            let fresh = self.answer_repeated_hello(now, admitted);
-            return if fresh.is_empty() {
+            let (fresh, repeated) = self.split_repeated(admitted);
+            let progress = if fresh.is_empty() {
                 Progress::None
             } else {
                 self.read(now, &fresh)
             };
+            // The peer repeats what we answered, so the answer was lost, or crossed the repetition.
+            if repeated && matches!(progress, Progress::None) && now >= self.flight_sent + BACKOFF[0] {
+                return self.retransmit(now);
+            }
+            return progress;
         }
         if self.role != DtlsRole::Server {
             return Progress::None;
@@ -144,7 +160,8 @@ impl Dtls {
         };
         self.endpoint = Some(Endpoint::new(PEER, TransportProtocol::UDP, Some(config)));
         for held in std::mem::take(&mut self.held) {
-            match self.read(now, &held) {
+            let (fresh, _) = self.split_repeated(held);
+            match self.read(now, &fresh) {
                 Progress::None => {}
                 progress => return progress,
             }
@@ -172,7 +189,7 @@ impl Dtls {
         if let Some(endpoint) = &mut self.endpoint {
             // It can fail only in what it sends, and then nothing is sent.
             let _ = endpoint.close(now);
-            self.drain(now, false);
+            self.drain(now);
         }
         self.timer = None;
     }
@@ -194,7 +211,7 @@ impl Dtls {
             }
             Err(_) => Progress::None,
         };
-        self.drain(now, false);
+        self.drain(now);
         progress
     }
 
@@ -247,75 +264,105 @@ impl Dtls {
         })
     }
 
-    /// As server, once our ServerHello is out, a ClientHello only says that our flight was lost. rtc-dtls would
-    /// stop its timer for it and send nothing, so it gets the repeated flight from us, and rtc-dtls the rest.
-    fn answer_repeated_hello(&mut self, now: Instant, admitted: Vec<u8>) -> Vec<u8> {
-        if !self.server_hello_sent || self.connected {
-            return admitted;
+    /// Splits off records that only repeat what rtc-dtls has answered already. It must not see them: it would
+    /// stop its retransmission timer for them and then wait for ever (version 0.21.1). As server before our
+    /// ServerHello it needs them, to repeat the cookie.
+    fn split_repeated(&mut self, admitted: Vec<u8>) -> (Vec<u8>, bool) {
+        if self.connected {
+            return (admitted, false);
         }
-        let is_hello = |record: &super::guard::Record<'_>| {
-            record.content_type == content_type::HANDSHAKE
-                && record.epoch == 0
-                && Message::parse(record.body).is_some_and(|message| message.kind == CLIENT_HELLO)
-        };
+        let filter = self.role == DtlsRole::Client || self.server_hello_sent;
         let mut fresh = Vec::with_capacity(admitted.len());
         let mut repeated = false;
         for record in (Records { rest: &admitted }) {
-            if is_hello(&record) {
-                repeated = true;
-            } else {
-                fresh.extend_from_slice(record.whole);
+            let highest = record.messages().map(|message| message.sequence).max();
+            match highest {
+                Some(sequence) if filter && sequence < self.answered_messages => repeated = true,
+                _ => {
+                    let received = highest.map_or(0, |sequence| sequence.saturating_add(1));
+                    self.received_messages = self.received_messages.max(received);
+                    fresh.extend_from_slice(record.whole);
+                }
             }
         }
-        // Not more often than rtc-dtls's own interval: the repetition may have crossed our flight.
-        if repeated && self.armed.is_some_and(|armed| now >= armed) {
-            self.retransmit(now);
-        }
-        fresh
+        (fresh, repeated)
     }
 
     fn retransmit(&mut self, now: Instant) -> Progress {
-        self.timer = None;
         let Some(endpoint) = self
             .endpoint
             .as_mut()
             .filter(|_| self.retransmissions < BACKOFF.len())
         else {
+            self.timer = None;
             return Progress::None;
         };
-        let result = endpoint.handle_timeout(PEER, now);
-        self.drain(now, true);
-        match result {
-            Ok(()) => Progress::None,
-            Err(error) => Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
+        self.retransmissions += 1;
+        self.timer = BACKOFF.get(self.retransmissions).map(|wait| now + *wait);
+        self.flight_sent = now;
+        if endpoint.poll_timeout(&PEER).is_some_and(|at| now >= at) {
+            let result = endpoint.handle_timeout(PEER, now);
+            while let Some(transmit) = endpoint.poll_transmit() {
+                self.out
+                    .push_back(renumbered(&transmit.message, &mut self.next_record));
+            }
+            return match result {
+                Ok(()) => Progress::None,
+                Err(error) => Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
+            };
         }
+        // A part of the peer's flight has stopped rtc-dtls's timer. All our records are of epoch 0 then: it keeps
+        // its timer while it waits for the peer's Finished, where a repetition needs encrypting anew.
+        for datagram in &self.flight {
+            self.out.push_back(renumbered(datagram, &mut self.next_record));
+        }
+        Progress::None
     }
 
-    /// Collects what rtc-dtls wants sent, and sets our timer when it has set its own.
-    fn drain(&mut self, now: Instant, repeated: bool) {
+    /// Collects what rtc-dtls wants sent in answer to the peer: a new flight.
+    fn drain(&mut self, now: Instant) {
         let Some(endpoint) = &mut self.endpoint else {
             return;
         };
+        let mut flight = Vec::new();
         while let Some(transmit) = endpoint.poll_transmit() {
-            self.server_hello_sent |= holds_server_hello(&transmit.message);
-            self.out.push_back(transmit.message.freeze());
+            self.out
+                .push_back(renumbered(&transmit.message, &mut self.next_record));
+            flight.push(transmit.message.to_vec());
         }
-        let armed = endpoint.poll_timeout(&PEER);
-        if armed != self.armed {
-            self.armed = armed;
-            self.retransmissions = if repeated { self.retransmissions + 1 } else { 0 };
-            let wait = BACKOFF.get(self.retransmissions);
-            self.timer = armed.and(wait).map(|wait| now + *wait);
+        if self.connected {
+            self.timer = None;
+            self.flight = Vec::new();
+        } else if !flight.is_empty() {
+            self.server_hello_sent |= flight.iter().any(|datagram| holds_server_hello(datagram));
+            self.answered_messages = self.received_messages;
+            self.flight = flight;
+            self.flight_sent = now;
+            self.retransmissions = 0;
+            self.timer = Some(now + BACKOFF[0]);
         }
     }
 }
 
+/// A datagram with its records of epoch 0 numbered by us, so that repeating a record never repeats its number
+/// (RFC 6347 §4.2.4), which the peer would take for a replay. These numbers are neither encrypted nor signed.
+fn renumbered(datagram: &[u8], next: &mut u64) -> Bytes {
+    let mut out = datagram.to_vec();
+    let mut at = 0;
+    for record in (Records { rest: datagram }) {
+        if record.epoch == 0 {
+            out[at + 5..at + 11].copy_from_slice(&next.to_be_bytes()[2..]);
+            *next += 1;
+        }
+        at += record.whole.len();
+    }
+    out.into()
+}
+
 fn holds_server_hello(datagram: &[u8]) -> bool {
-    Records { rest: datagram }.any(|record| {
-        record.content_type == content_type::HANDSHAKE
-            && record.epoch == 0
-            && Message::parse(record.body).is_some_and(|message| message.kind == SERVER_HELLO)
-    })
+    Records { rest: datagram }
+        .flat_map(|record| record.messages())
+        .any(|message| message.kind == SERVER_HELLO)
 }
 
 /// Our keys and the peer's (RFC 5764 §4.2: client key, server key, client salt, server salt).

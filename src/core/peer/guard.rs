@@ -22,10 +22,10 @@ const CONNECTED_INTERVAL: Duration = Duration::from_secs(60);
 /// Each repetition stays in rtc-dtls's fragment buffer for ever, so a long session needs a total as well.
 const CONNECTED_RECORDS_TOTAL: u32 = 64;
 
-pub(super) const RECORD_HEADER: usize = 13;
-pub(super) const MESSAGE_HEADER: usize = 12;
+const RECORD_HEADER: usize = 13;
+const MESSAGE_HEADER: usize = 12;
 
-pub(super) mod content_type {
+mod content_type {
     pub const CHANGE_CIPHER_SPEC: u8 = 20;
     pub const ALERT: u8 = 21;
     pub const HANDSHAKE: u8 = 22;
@@ -157,6 +157,31 @@ pub(super) struct Record<'a> {
     pub epoch: u16,
     pub body: &'a [u8],
     pub whole: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Its handshake messages, if it is a handshake record in the clear.
+    pub fn messages(&self) -> Messages<'a> {
+        let readable = self.content_type == content_type::HANDSHAKE && self.epoch == 0;
+        Messages {
+            rest: if readable { self.body } else { &[] },
+        }
+    }
+}
+
+/// Walks a record's handshake messages; stops at the first that is cut short.
+pub(super) struct Messages<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        let message = Message::parse(self.rest)?;
+        self.rest = &self.rest[MESSAGE_HEADER + message.body.len()..];
+        Some(message)
+    }
 }
 
 /// Walks a datagram's records; stops at the first that is cut short or is no DTLS, leaving it in `rest`.

@@ -6,13 +6,13 @@
 //! [`Peer::poll_timeout`] says. Media comes out of [`Peer::handle_datagram`] directly; the sending half is taken
 //! out once with [`Peer::take_sender`].
 //!
-//! - [`identity`]: our certificate and what DTLS is configured with.
-//! - [`stun`], [`ice`]: connectivity checks, and where media goes.
-//! - [`guard`]: what a peer may cost in DTLS.
-//! - [`client_hello`], [`dtls`]: the handshake.
-//! - [`srtp`], [`replay`]: packets sealed and opened in place.
-//! - [`counters`]: what was dropped, by reason.
-//! - [`testing`]: a client for tests.
+//! - `identity`: our certificate and what DTLS is configured with.
+//! - `stun`, `ice`: connectivity checks, and where media goes.
+//! - `guard`: what a peer may cost in DTLS.
+//! - `client_hello`, `dtls`: the handshake.
+//! - `srtp`, `srtp_keys`, `replay`: packets sealed and opened in place.
+//! - `counters`: what was dropped, by reason.
+//! - `testing`: a client for tests.
 
 mod client_hello;
 mod counters;
@@ -22,6 +22,7 @@ mod ice;
 mod identity;
 mod replay;
 mod srtp;
+mod srtp_keys;
 mod stun;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -124,7 +125,7 @@ impl Peer {
     pub fn new(identity: &Arc<Identity>, spec: &TransportSpec, now: Instant) -> Self {
         Self {
             ice: Ice::new(&spec.local_ice, &spec.remote_ice),
-            dtls: Dtls::new(identity, spec.dtls_role, &spec.remote_fingerprints),
+            dtls: Dtls::new(identity, spec.dtls_role, &spec.remote_fingerprints, now),
             receiver: None,
             sender: None,
             state: State::Connecting,

@@ -55,6 +55,13 @@ pub struct SourceKey {
     pub epoch: u32,
 }
 
+/// Worked out once for all viewers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BestLayers {
+    pub audio: Option<u8>,
+    pub video: Option<u8>,
+}
+
 /// Layers beyond this are ignored: browsers send 3, OBS up to 4.
 pub const MAX_LAYERS: usize = 6;
 
@@ -105,6 +112,11 @@ impl Hub {
     /// Takes a packet in; true if it is to be forwarded.
     pub fn take(&mut self, routed: RoutedPacket) -> bool {
         self.lane_mut(routed.kind).take(routed)
+    }
+
+    /// The best layer of each lane, for [`Viewer::forward`](crate::core::egress::Viewer::forward).
+    pub fn best(&self) -> BestLayers {
+        BestLayers { audio: self.audio.best(), video: self.video.best() }
     }
 
     pub fn has_fresh(&self) -> bool {

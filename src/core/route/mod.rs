@@ -14,6 +14,6 @@ pub mod packet;
 
 pub use buffer::{BufferLimits, Inserted, LayerBuffer};
 pub use clock::{ClockPoint, PublisherClock};
-pub use hub::{Hub, Lane, Layer, SourceKey};
+pub use hub::{BestLayers, Hub, Lane, Layer, SourceKey};
 pub use message::{EndReason, Message, Notice, RoutedPacket, Source};
 pub use packet::{Carried, MediaPacket};

@@ -17,8 +17,13 @@ export function Controls({ muted, onSound, onVolume, stats, onStats, onFullscree
   const [volume, setVolume] = useState(1);
   return (
     <div class="controls">
-      <button type="button" onClick={() => onSound(muted)} aria-keyshortcuts="m" title="Sound on or off (m)">
-        {muted ? 'Sound off' : 'Sound on'}
+      <button
+        type="button"
+        onClick={() => onSound(muted)}
+        aria-keyshortcuts="m"
+        title={muted ? 'Unmute (m)' : 'Mute (m)'}
+      >
+        {muted ? 'Unmute' : 'Mute'}
       </button>
       <input
         type="range"

@@ -227,7 +227,8 @@ fn the_stateless_peek_agrees_with_the_state_machine() {
     );
     assert!(stun_authentic(&bytes, &net.server_ice.pwd));
     assert!(!stun_authentic(&bytes, "other"));
-    for at in 0..bytes.len() {
+    // The last eight bytes are FINGERPRINT, which a check need not have.
+    for at in 0..bytes.len() - 8 {
         let mut broken = bytes.clone();
         broken[at] ^= 1;
         assert!(!stun_authentic(&broken, &net.server_ice.pwd), "byte {at}");

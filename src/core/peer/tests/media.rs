@@ -5,7 +5,7 @@ use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
 use super::*;
-use crate::core::peer::srtp::Keys;
+use crate::core::peer::srtp_keys::Keys;
 
 const PROFILES: [(SrtpProfile, ProtectionProfile, usize); 2] = [
     (SrtpProfile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm, 12),

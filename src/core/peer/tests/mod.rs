@@ -30,7 +30,6 @@ enum Way {
 struct Net {
     now: Instant,
     start: Instant,
-    identity: Arc<Identity>,
     peer: Peer,
     client: TestClient,
     path: Path,
@@ -61,7 +60,6 @@ impl Net {
         Self {
             now,
             start: now,
-            identity,
             peer,
             client,
             path: path("192.0.2.1:4000"),

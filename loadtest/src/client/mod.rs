@@ -1,0 +1,25 @@
+//! WHIP and WHEP clients without sockets or clocks: datagrams, answers and time go in, datagrams come out of the
+//! [`outbox`], figures out of the stats.
+//!
+//! - [`publisher`], [`viewer`]: the two clients.
+//! - [`track`]: what a viewer knows of one incoming stream: loss, frames, freezes.
+//! - [`keyframe`]: where frames begin and which are keyframes, by codec.
+//! - [`peer`]: the transport both stand on; [`ice`] over [`stun`], [`dtls`], [`srtp`].
+//! - [`offer`], [`answer`]: SDP as it is written and read here.
+//! - [`rtp`], [`rtcp`]: packet formats.
+//! - [`outbox`]: datagrams laid out for GSO.
+
+pub mod answer;
+pub mod dtls;
+pub mod ice;
+pub mod keyframe;
+pub mod offer;
+pub mod outbox;
+pub mod peer;
+pub mod publisher;
+pub mod rtcp;
+pub mod rtp;
+pub mod srtp;
+pub mod stun;
+pub mod track;
+pub mod viewer;

@@ -1,0 +1,1 @@
+//! Starts a server and measures what forwarding costs it.

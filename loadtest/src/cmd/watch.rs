@@ -1,0 +1,135 @@
+//! `watch`: many viewers by WHEP, measured.
+
+use std::time::Duration;
+
+use super::args::duration;
+use super::pace::{Beat, Pace};
+use super::publish::stream_urls;
+use crate::client::dtls::SrtpChoice;
+use crate::client::offer::{ALL_VIDEO, VideoCodec};
+use crate::client::viewer::ViewerMedia;
+use crate::driver::plan::Snapshot;
+use crate::driver::{ViewerConfig, Viewers};
+use crate::measure::server::ServerUse;
+use crate::report::totals::{ServerInterval, ViewerTotals};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct WatchArgs {
+    /// WHEP endpoint; with --streams, `{n}` in it stands for the stream's number
+    #[arg(long)]
+    url: String,
+    /// Bearer token
+    #[arg(long, env = "SHIBUKI_LOADTEST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Number of viewers
+    #[arg(long, default_value_t = 1)]
+    viewers: usize,
+    /// New viewers per second; 0 starts all at once
+    #[arg(long, default_value_t = 100.0)]
+    ramp_per_second: f64,
+    /// Spread the viewers over this many streams
+    #[arg(long, default_value_t = 1)]
+    streams: usize,
+    /// Replaces the URL's last part for each stream: `live-{n}`, from 0
+    #[arg(long)]
+    stream_pattern: Option<String>,
+    /// Stop after this time; without it, at Ctrl-C
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// Offered SRTP profiles
+    #[arg(long, value_enum, default_value_t = SrtpChoice::Both)]
+    srtp: SrtpChoice,
+    /// Offered video codecs; all known ones by default
+    #[arg(long, value_enum, value_delimiter = ',')]
+    video: Vec<VideoCodec>,
+    /// Ask for no video
+    #[arg(long, conflicts_with = "video")]
+    no_video: bool,
+    /// Ask for no audio
+    #[arg(long)]
+    no_audio: bool,
+    /// Offer no RTX
+    #[arg(long)]
+    no_rtx: bool,
+    /// Process of the server, to measure its CPU and memory
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Write the final figures as JSON, those of each viewer included
+    #[arg(long)]
+    json: Option<std::path::PathBuf>,
+}
+
+impl WatchArgs {
+    fn config(&self) -> anyhow::Result<ViewerConfig> {
+        anyhow::ensure!(!(self.no_video && self.no_audio), "neither video nor audio is left to watch");
+        let urls = stream_urls(&self.url, self.stream_pattern.as_deref(), self.streams.max(1));
+        let mut arrivals = ViewerConfig::ramp(&self.url, self.viewers, self.ramp_per_second);
+        for ((_, target), url) in arrivals.iter_mut().zip(urls.iter().cycle()) {
+            target.clone_from(url);
+        }
+        let video = match (self.no_video, self.video.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => ALL_VIDEO.to_vec(),
+            (false, false) => self.video.clone(),
+        };
+        let media = ViewerMedia { video, audio: !self.no_audio, rtx: !self.no_rtx };
+        Ok(ViewerConfig { arrivals, token: self.token.clone(), media, srtp: self.srtp })
+    }
+}
+
+struct Moment {
+    snapshot: Snapshot,
+    server: Option<ServerUse>,
+}
+
+pub fn run(args: &WatchArgs) -> anyhow::Result<bool> {
+    let read_server = || args.pid.map(ServerUse::read).transpose();
+    let idle = read_server()?;
+    let viewers = Viewers::start(args.config()?)?;
+    let take = || anyhow::Ok(Moment { server: read_server()?, snapshot: viewers.snapshot()? });
+    let start = take()?;
+    let mut pace = Pace::start(Duration::from_secs(1), args.duration)?;
+    let mut before = Moment { snapshot: start.snapshot.clone(), server: start.server };
+    loop {
+        let beat = pace.wait();
+        let now = take()?;
+        let (totals, server) = interval(idle, &before, &now);
+        println!("{}", totals.live_line(server.as_ref()));
+        let over = totals.failed == args.viewers && args.viewers > 0;
+        if beat == Beat::Over || over {
+            return finish(args, idle, &start, &now);
+        }
+        before = now;
+    }
+}
+
+fn interval(idle: Option<ServerUse>, from: &Moment, to: &Moment) -> (ViewerTotals, Option<ServerInterval>) {
+    let seconds = to.snapshot.at.saturating_duration_since(from.snapshot.at).as_secs_f64();
+    let totals = ViewerTotals::between(Some(&from.snapshot), &to.snapshot, seconds);
+    let server = match (idle, from.server, to.server) {
+        (Some(idle), Some(from), Some(to)) => Some(ServerInterval::between(&idle, &from, &to, &totals)),
+        _ => None,
+    };
+    (totals, server)
+}
+
+/// True when every viewer was served and the result is not our own fault.
+fn finish(args: &WatchArgs, idle: Option<ServerUse>, start: &Moment, end: &Moment) -> anyhow::Result<bool> {
+    let (totals, server) = interval(idle, start, end);
+    println!("\n{} s in all", totals.seconds.round());
+    print!("{}", totals.table());
+    if let Some(server) = &server {
+        print!("{}", server.table());
+    }
+    let objections = totals.own.objections("viewer");
+    for objection in &objections {
+        eprintln!("INVALID: {objection}");
+    }
+    if let Some(path) = &args.json {
+        let json = serde_json::json!({
+            "totals": totals, "server": server, "objections": objections, "viewers": end.snapshot.viewers,
+        });
+        std::fs::write(path, serde_json::to_vec_pretty(&json)?)?;
+    }
+    Ok(objections.is_empty() && totals.failed == 0 && totals.connected > 0)
+}

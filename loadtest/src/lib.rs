@@ -1,0 +1,16 @@
+//! Publishes to and watches any WHIP/WHEP server, and measures what it does.
+//!
+//! - [`client`]: WHIP and WHEP clients without sockets or clocks.
+//! - [`source`]: what publishers send.
+//! - [`driver`]: the threads, sockets and HTTP requests that run many clients; [`driver::Publishers`] and
+//!   [`driver::Viewers`] are the handles for tests and benches.
+//! - [`measure`]: CPU, memory and drops of the server and of ourselves.
+//! - [`report`]: live lines, tables, JSON.
+//! - [`cmd`]: the subcommands.
+
+pub mod client;
+pub mod cmd;
+pub mod driver;
+pub mod measure;
+pub mod report;
+pub mod source;
