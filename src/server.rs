@@ -1,4 +1,12 @@
 //! Composition: bind, start the workers, serve, drain, stop.
+//!
+//! - [`addresses`]: where sessions are told to find us.
+//! - [`greeting`]: what a new user reads when the server is up.
+//! - `settings`: what each part is told of the configuration.
+
+pub mod addresses;
+pub mod greeting;
+mod settings;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -97,7 +105,7 @@ impl Server {
         let directory = Arc::<Directory>::default();
         let address = config.http;
         let listener =
-            TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
+            listen(address).await.map_err(|source| StartError::Http { address, source })?;
         let http_address = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
         let address = config.media;
         let sockets = worker::bind(address, config.workers.max(1))
@@ -184,6 +192,18 @@ impl Server {
         self.http.abort();
         let workers = self.workers;
         let _ = tokio::task::spawn_blocking(move || workers.stop(Duration::from_millis(300))).await;
+    }
+}
+
+/// `[::]` takes IPv4 as well, and becomes `0.0.0.0` where the host has no IPv6; as with media.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let every = address.ip() == Ipv6Addr::UNSPECIFIED;
+    match TcpListener::bind(address).await {
+        Err(error) if every && error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await.map_err(|_| error)
+        }
+        other => other,
     }
 }
 
