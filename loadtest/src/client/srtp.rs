@@ -61,7 +61,11 @@ pub fn split_keys(profile: Profile, material: &[u8], client: bool) -> Result<(Sr
     let (keys, salts) = material.split_at(2 * key);
     let of_client = SrtpKey::new(profile, &keys[..key], &salts[..salt])?;
     let of_server = SrtpKey::new(profile, &keys[key..], &salts[salt..])?;
-    Ok(if client { (of_client, of_server) } else { (of_server, of_client) })
+    Ok(if client {
+        (of_client, of_server)
+    } else {
+        (of_server, of_client)
+    })
 }
 
 /// One direction's session keys.
@@ -71,8 +75,15 @@ pub struct SrtpKey {
 }
 
 enum Cipher {
-    Gcm { key: LessSafeKey, salt: [u8; 12] },
-    Cm { key: EncryptingKey, salt: [u8; 14], auth: hmac::Key },
+    Gcm {
+        key: LessSafeKey,
+        salt: [u8; 12],
+    },
+    Cm {
+        key: EncryptingKey,
+        salt: [u8; 14],
+        auth: hmac::Key,
+    },
 }
 
 impl SrtpKey {
@@ -207,10 +218,17 @@ impl Cipher {
         let session_salt = kdf(key, salt, label + 2, profile.salt_len())?;
         Ok(match profile {
             Profile::Gcm128 | Profile::Gcm256 => {
-                let algorithm = if profile == Profile::Gcm128 { &AES_128_GCM } else { &AES_256_GCM };
+                let algorithm = if profile == Profile::Gcm128 {
+                    &AES_128_GCM
+                } else {
+                    &AES_256_GCM
+                };
                 let key = UnboundKey::new(algorithm, &session_key).map_err(|_| SrtpError::Key)?;
                 let salt = session_salt.try_into().map_err(|_| SrtpError::Key)?;
-                Cipher::Gcm { key: LessSafeKey::new(key), salt }
+                Cipher::Gcm {
+                    key: LessSafeKey::new(key),
+                    salt,
+                }
             }
             Profile::Cm128Sha1 => {
                 let auth = kdf(key, salt, label + 1, 20)?;
@@ -227,7 +245,10 @@ impl Cipher {
 
 fn kdf(key: &[u8], salt: &[u8], label: u8, length: usize) -> Result<Vec<u8>, SrtpError> {
     let mut counter = [0u8; 16];
-    counter.get_mut(..salt.len()).ok_or(SrtpError::Key)?.copy_from_slice(salt);
+    counter
+        .get_mut(..salt.len())
+        .ok_or(SrtpError::Key)?
+        .copy_from_slice(salt);
     counter[7] ^= label;
     let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
     let key = UnboundCipherKey::new(algorithm, key).map_err(|_| SrtpError::Key)?;
@@ -338,8 +359,10 @@ mod tests {
 
     #[test]
     fn control_packets_open_in_an_independent_implementation_and_back() {
-        let plain: Vec<u8> =
-            [0x81, 206, 0, 2].into_iter().chain([1, 2, 3, 4, 5, 6, 7, 8]).collect();
+        let plain: Vec<u8> = [0x81, 206, 0, 2]
+            .into_iter()
+            .chain([1, 2, 3, 4, 5, 6, 7, 8])
+            .collect();
         for (ours, theirs) in PROFILES {
             let (key, mut context) = pair(ours, theirs);
             let mut sealed = plain.clone();
