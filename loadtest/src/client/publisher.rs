@@ -358,7 +358,7 @@ impl Publisher {
 
     fn send_reports(&mut self, now: Now, clock: &Clock) {
         let ntp_seconds = now.wall / 1_000_000 + NTP_OFFSET;
-        let ntp = ntp_seconds << 32 | ((now.wall % 1_000_000) << 32) / 1_000_000;
+        let ntp = (ntp_seconds << 32) | (((now.wall % 1_000_000) << 32) / 1_000_000);
         for (sender, rate) in [(&self.video, 90_000.0), (&self.audio, 48_000.0)] {
             if sender.pt.is_none() || sender.packets == 0 {
                 continue;

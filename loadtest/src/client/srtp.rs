@@ -79,11 +79,14 @@ enum Cipher {
         key: LessSafeKey,
         salt: [u8; 12],
     },
-    Cm {
-        key: EncryptingKey,
-        salt: [u8; 14],
-        auth: hmac::Key,
-    },
+    /// Boxed: the key schedules are 1.7 KB, and most viewers use GCM.
+    Cm(Box<CmKeys>),
+}
+
+struct CmKeys {
+    key: EncryptingKey,
+    salt: [u8; 14],
+    auth: hmac::Key,
 }
 
 impl SrtpKey {
@@ -98,7 +101,7 @@ impl SrtpKey {
     pub fn rtp_growth(&self) -> usize {
         match self.rtp {
             Cipher::Gcm { .. } => GCM_TAG,
-            Cipher::Cm { .. } => CM_TAG,
+            Cipher::Cm(_) => CM_TAG,
         }
     }
 
@@ -121,7 +124,8 @@ impl SrtpKey {
                     .map_err(|_| SrtpError::Key)?;
                 packet.extend_from_slice(tag.as_ref());
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 cm_crypt(key, salt, ssrc, (u64::from(roc) << 16) | u64::from(seq), payload)?;
                 let tag = cm_tag(auth, bytes, &roc.to_be_bytes());
                 packet.extend_from_slice(&tag);
@@ -141,7 +145,8 @@ impl SrtpKey {
                     .map(|plain| plain.len())
                     .map_err(|_| SrtpError::Authentication)
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 let end = packet.len().checked_sub(CM_TAG).ok_or(SrtpError::Short)?;
                 let (body, tag) = packet.split_at_mut(end);
                 let expected = cm_tag(auth, body, &roc.to_be_bytes());
@@ -168,7 +173,8 @@ impl SrtpKey {
                 packet.extend_from_slice(tag.as_ref());
                 packet.extend_from_slice(&word);
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 cm_crypt(key, salt, ssrc, u64::from(index), payload)?;
                 packet.extend_from_slice(&word);
                 let tag = cm_tag(auth, packet, &[]);
@@ -193,7 +199,8 @@ impl SrtpKey {
                     .map(|plain| plain.len() + 8)
                     .map_err(|_| SrtpError::Authentication)
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 let end = packet.len().checked_sub(CM_TAG).ok_or(SrtpError::Short)?;
                 let (body, tag) = packet.split_at_mut(end);
                 let expected = cm_tag(auth, body, &[]);
@@ -233,11 +240,11 @@ impl Cipher {
             Profile::Cm128Sha1 => {
                 let auth = kdf(key, salt, label + 1, 20)?;
                 let key = UnboundCipherKey::new(&AES_128, &session_key).map_err(|_| SrtpError::Key)?;
-                Cipher::Cm {
+                Cipher::Cm(Box::new(CmKeys {
                     key: EncryptingKey::ctr(key).map_err(|_| SrtpError::Key)?,
                     salt: session_salt.try_into().map_err(|_| SrtpError::Key)?,
                     auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth),
-                }
+                }))
             }
         })
     }
