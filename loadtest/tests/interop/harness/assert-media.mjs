@@ -46,5 +46,5 @@ export async function assertAudioFlows(page, id = 'viewer', { audible = true } =
 export async function assertGcm(page, id = 'viewer') {
   const { transport } = await page.call('stats', { id });
   assert.equal(transport.dtlsState, 'connected');
-  assert.equal(transport.srtpCipher, 'AEAD_AES_128_GCM');
+  assert.equal(transport.srtpCipher, 'SRTP_AEAD_AES_128_GCM');
 }
