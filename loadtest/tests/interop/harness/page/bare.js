@@ -168,13 +168,13 @@ window.bare = {
 
   shown: ({ id = 'viewer' }) => peers.get(id).frames,
 
-  /** The picture as it is now: 64 × 36 grey values. */
+  /** The picture as it is now: 160 × 90 grey values. */
   picture({ id = 'viewer' }) {
-    const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
+    const canvas = Object.assign(document.createElement('canvas'), { width: 160, height: 90 });
     const context = canvas.getContext('2d');
-    context.drawImage(peers.get(id).video, 0, 0, 64, 36);
-    const { data } = context.getImageData(0, 0, 64, 36);
-    return Array.from({ length: 64 * 36 }, (_, i) => Math.round((data[i * 4] + data[i * 4 + 1] + data[i * 4 + 2]) / 3));
+    context.drawImage(peers.get(id).video, 0, 0, 160, 90);
+    const { data } = context.getImageData(0, 0, 160, 90);
+    return Array.from({ length: 160 * 90 }, (_, i) => Math.round((data[i * 4] + data[i * 4 + 1] + data[i * 4 + 2]) / 3));
   },
 
   /** What getStats says, one object per interest. */
