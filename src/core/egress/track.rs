@@ -12,9 +12,12 @@ use crate::sdp::match_codec;
 /// run-up is short, and the publisher and all other viewers are spared a keyframe.
 const FRESH_KEYFRAME: Duration = Duration::from_secs(1);
 /// A publisher known to answer gets this long to send its keyframe; then the stored one serves after all.
-const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
+const ANSWER_DEADLINE: Duration = Duration::from_millis(300);
 /// A viewer that cannot go on is restarted from the stored keyframe at most this often.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+/// The first time sooner: its start may have been lost as a whole, and what was before the first packet that a
+/// player saw it cannot ask for.
+const FIRST_RESTART: Duration = Duration::from_millis(200);
 /// What a run-up sends at once, before the pace counts: the keyframe itself, in most streams.
 const FIRST_BYTES: f64 = 96_000.0;
 
@@ -42,6 +45,7 @@ pub struct EgressTrack {
     mapping: Option<Mapping>,
     rtx_seq: u64,
     started: Option<Instant>,
+    restarts: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +82,7 @@ impl EgressTrack {
             mapping: None,
             rtx_seq: u64::from(rand::random::<u16>() & 0x7fff),
             started: None,
+            restarts: 0,
         }
     }
 
@@ -116,8 +121,10 @@ impl EgressTrack {
 
     /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe.
     pub fn restart(&mut self, lane: &Lane, limits: RunUpLimits, now: Instant) {
-        let too_soon = self.started.is_some_and(|at| now.saturating_duration_since(at) < RESTART_INTERVAL);
+        let interval = if self.restarts == 0 { FIRST_RESTART } else { RESTART_INTERVAL };
+        let too_soon = self.started.is_some_and(|at| now.saturating_duration_since(at) < interval);
         if let (Some(key), false, Phase::Live) = (self.key, too_soon, self.phase) {
+            self.restarts += 1;
             self.start_run_up(lane, key, limits, now);
         }
     }
