@@ -103,11 +103,15 @@ async fn run(config: Config) -> ExitCode {
     }
 }
 
+/// rtc-dtls warns of every extension that browsers send and it does not know, some twenty lines a join. What the
+/// configuration says of it wins.
+const QUIET: &str = "rtc_dtls=error";
+
 fn start_log(config: &Config) {
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::new(&config.log))
+        .with_env_filter(EnvFilter::new(format!("{QUIET},{}", config.log)))
         .with_ansi(ansi);
     match config.log_format {
         LogFormat::Text => log.init(),
