@@ -3,8 +3,8 @@ use super::*;
 #[test]
 fn without_anything_it_is_an_open_server_on_port_8080() {
     let config = Setup::default().load().unwrap();
-    assert_eq!(config.http, "[::]:8080".parse().unwrap());
-    assert_eq!(config.media, "[::]:8080".parse().unwrap());
+    assert_eq!(config.http, "[::]:8080".parse::<std::net::SocketAddr>().unwrap());
+    assert_eq!(config.media, "[::]:8080".parse::<std::net::SocketAddr>().unwrap());
     assert_eq!(config.on_conflict, OnConflict::Takeover);
     assert_eq!(config.burst_max_bytes, 8_000_000);
     assert_eq!(config.burst_max_age, Duration::from_secs(10));
@@ -113,7 +113,7 @@ fn every_key_can_be_set_everywhere() {
     };
     assert_eq!(shown(&by_file), shown(&by_flags));
     assert_eq!(shown(&by_environment), shown(&by_flags));
-    assert_eq!(by_flags.media, "[::]:9001".parse().unwrap());
+    assert_eq!(by_flags.media, "[::]:9001".parse::<std::net::SocketAddr>().unwrap());
     assert_eq!(by_flags.cors_origins[0].as_str(), "https://example.org");
     assert_eq!(by_flags.ice_servers[0].credential.as_ref().unwrap().reveal(), "p");
     let keys: Vec<&str> = by_flags.publish_keys.iter().map(|k| k.key.reveal()).collect();

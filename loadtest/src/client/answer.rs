@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_matters_is_found() {
         let answer = Answer::parse(ANSWER).expect("usable");
-        assert_eq!(answer.candidates, ["192.0.2.1:3478".parse().expect("an address")]);
+        assert_eq!(answer.candidates, ["192.0.2.1:3478".parse::<std::net::SocketAddr>().expect("an address")]);
         assert_eq!(answer.fingerprints, [("sha-256".to_owned(), vec![0, 255])]);
         assert!(!answer.server_is_dtls_client);
         let video = answer.track("video").expect("accepted");

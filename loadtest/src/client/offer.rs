@@ -199,7 +199,7 @@ mod tests {
             audio: Some(3),
         };
         for offer in [publish(&local(), &media), watch(&local(), &ALL_VIDEO, true, true)] {
-            let parsed = rtc::sdp::SessionDescription::unmarshal(&mut offer.as_bytes()).expect("valid SDP");
+            let parsed = rtc::sdp::SessionDescription::unmarshal(&mut std::io::Cursor::new(offer.as_bytes())).expect("valid SDP");
             assert_eq!(parsed.media_descriptions.len(), 2);
             assert!(offer.ends_with("\r\n") && !offer.replace("\r\n", "").contains('\n'));
         }

@@ -1,5 +1,7 @@
 //! Checks and where media goes.
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::core::peer::testing::Check;
 
