@@ -178,8 +178,10 @@ impl Machine for Engine {
     }
 
     fn flush(&mut self, now: Instant, out: &mut impl Outbox) {
-        self.flush_streams(now, out);
+        // The end of a handshake has to be on its way before the first media: what comes ahead of it, a viewer
+        // cannot decrypt.
         self.flush_peers(now, out);
+        self.flush_streams(now, out);
     }
 
     fn poll_effect(&mut self) -> Option<Effect<Message, Notice>> {
