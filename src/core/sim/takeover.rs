@@ -98,7 +98,9 @@ fn numbers_that_jump_are_straightened_out() {
     let publisher = world.publish("a", PublisherSpec::chromium(), 0);
     world.connect(publisher);
     let viewers = [0, 1].map(|worker| world.watch("a", ViewerSpec::chromium(), worker));
-    viewers.map(|viewer| world.connect(viewer));
+    for viewer in viewers {
+        world.connect(viewer);
+    }
     world.run_for(seconds(2));
     world.publisher_mut(publisher).jump(10_000, 0x7000_0000);
     world.run_for(seconds(2));
