@@ -168,9 +168,13 @@ impl Publisher {
                 continue;
             }
             let Some(feedback) = track.codecs.first().map(|codec| codec.feedback) else { continue };
+            // RFC 4585 §4.2: only what was negotiated is sent.
+            if !feedback.pli && !feedback.fir {
+                continue;
+            }
             let mut compound = Vec::with_capacity(40);
             rtp::receiver_report(&mut compound, RECEIVER_SSRC, &[]);
-            if feedback.pli || !feedback.fir {
+            if feedback.pli {
                 rtp::pli(&mut compound, RECEIVER_SSRC, layer.ssrc);
             } else {
                 rtp::fir(&mut compound, RECEIVER_SSRC, layer.ssrc, layer.fir_seq);
