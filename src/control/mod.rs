@@ -237,7 +237,10 @@ impl Control {
                         self.end_with(old, EndReason::TakenOver);
                     }
                     let source = Some(Source { publisher: session, worker });
-                    self.broadcast(|| Message::SourceChanged { stream: stream.clone(), source });
+                    let message = || Message::SourceChanged { stream: stream.clone(), source };
+                    // First the publisher's own worker: another one that hears of it subscribes there at once.
+                    self.send(worker, message());
+                    self.broadcast_to(|other| other != worker, message);
                 }
             }
             Notice::Codecs { session, codecs } => self.registry().set_codecs(session, codecs),
@@ -336,8 +339,12 @@ impl Control {
     }
 
     fn broadcast(&self, message: impl Fn() -> Message) {
+        self.broadcast_to(|_| true, message);
+    }
+
+    fn broadcast_to(&self, chosen: impl Fn(WorkerId) -> bool, message: impl Fn() -> Message) {
         if let Some(link) = self.0.workers.get() {
-            for worker in link.workers() {
+            for worker in link.workers().into_iter().filter(|worker| chosen(*worker)) {
                 link.send(worker, message());
             }
         }
