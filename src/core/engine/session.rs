@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Engine, Owner, TICK};
 use crate::core::egress::Viewer;
 use crate::core::ids::{SessionId, StreamName};
-use crate::core::ingest::Publisher;
+use crate::core::ingest::{Publisher, PublisherOutput};
 use crate::core::machine::{Outbox, Path};
 use crate::core::media::{IceCredentials, RoleSpec, SessionSpec, StreamCodecs, ViewerMedia};
 use crate::core::peer::{CloseReason, Peer, PeerEvent, Received, SrtpSender};
@@ -23,6 +23,9 @@ pub(super) struct Session {
     /// Our user fragments: the current one, and during a restart the one before.
     ufrags: Vec<String>,
     addresses: Vec<SocketAddr>,
+    /// A publisher's, from before the control plane presented it: FFmpeg's first keyframe comes with the end of
+    /// its handshake.
+    pub early: Vec<PublisherOutput>,
     /// For RTCP to a publisher.
     sender: Option<SrtpSender>,
     codecs: StreamCodecs,
@@ -54,6 +57,7 @@ impl Engine {
             role,
             ufrags: vec![spec.transport.local_ice.ufrag.clone()],
             addresses: Vec::new(),
+            early: Vec::new(),
             sender: None,
             codecs: StreamCodecs::default(),
             ending: None,

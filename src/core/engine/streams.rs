@@ -12,6 +12,9 @@ use crate::core::route::{Hub, MediaPacket, Message, RoutedPacket, Source};
 /// Viewers of one worker have the publisher asked at most this often; each wish is remembered until it is met.
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Packets kept of a publisher until the control plane presents it, which takes a millisecond: a large keyframe.
+const MAX_EARLY: usize = 500;
+
 impl Engine {
     pub(super) fn hub_for(&mut self, stream: &StreamName) -> usize {
         if let Some(key) = self.by_stream.get(stream) {
@@ -64,6 +67,7 @@ impl Engine {
             return;
         }
         hub.subscribed = true;
+        hub.awaits_stored = true;
         let stream = hub.stream.clone();
         let message = Message::Subscribe { stream, publisher: source.publisher, worker: self.id };
         self.send_to(source.worker, message);
@@ -121,10 +125,14 @@ impl Engine {
     }
 
     pub(super) fn publisher_output(&mut self, session: usize, output: PublisherOutput) {
-        let Some((id, stream)) = self.sessions.get(session).map(|s| (s.id, s.stream.clone())) else { return };
+        let Some(owner) = self.sessions.get_mut(session) else { return };
+        let (id, stream) = (owner.id, owner.stream.clone());
         let current = self.sources.get(&stream).is_some_and(|source| source.publisher == id);
         // Until the control plane says that this is the publisher, nobody is to see it.
         if !current {
+            if owner.early.len() < MAX_EARLY {
+                owner.early.push(output);
+            }
             return;
         }
         let key = self.hub_for(&stream);
@@ -153,6 +161,16 @@ impl Engine {
         }
     }
 
+    /// A publisher here is the stream's from now on: what it sent so far counts.
+    fn present(&mut self, source: Option<Source>) {
+        let session = source.and_then(|source| self.by_id.get(&source.publisher).copied());
+        let Some(session) = session else { return };
+        let early = self.sessions.get_mut(session).map(|session| std::mem::take(&mut session.early));
+        for output in early.unwrap_or_default() {
+            self.publisher_output(session, output);
+        }
+    }
+
     pub(super) fn publisher_left(&mut self, now: Instant, id: SessionId, stream: &StreamName) {
         if self.sources.get(stream).is_some_and(|source| source.publisher == id) {
             self.change_source(now, stream.clone(), None);
@@ -161,7 +179,10 @@ impl Engine {
 
     pub(super) fn stream_message(&mut self, now: Instant, message: Message) {
         match message {
-            Message::SourceChanged { stream, source } => self.change_source(now, stream, source),
+            Message::SourceChanged { stream, source } => {
+                self.change_source(now, stream, source);
+                self.present(source);
+            }
             Message::Subscribe { stream, publisher, worker } => self.add_subscriber(stream, publisher, worker),
             Message::Unsubscribe { stream, worker } => {
                 if let Some(hub) = self.by_stream.get(&stream).and_then(|key| self.hubs.get_mut(*key)) {
@@ -171,10 +192,14 @@ impl Engine {
             Message::Media { stream, publisher, packets } => {
                 let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
                 let Some(hub) = self.hubs.get_mut(key) else { return };
-                for packet in packets {
-                    hub.take(packet);
+                if std::mem::take(&mut hub.awaits_stored) {
+                    hub.take_stored(packets);
+                } else {
+                    for packet in packets {
+                        hub.take(packet);
+                    }
+                    self.fresh.push(key);
                 }
-                self.fresh.push(key);
                 self.start_waiting(now, key);
             }
             Message::Clock { stream, publisher, kind, layer, point } => {
@@ -273,12 +298,13 @@ impl Engine {
                 self.send_to(other, message);
             }
         }
+        // Ahead of the media: how viewers there start depends on it.
+        if let Some(answers) = answers {
+            self.send_to(worker, Message::AnswersPli { stream: stream.clone(), publisher, answers });
+        }
         self.send_to(worker, Message::Media { stream: stream.clone(), publisher, packets });
         for (kind, layer, point) in clocks {
             self.send_to(worker, Message::Clock { stream: stream.clone(), publisher, kind, layer, point });
-        }
-        if let Some(answers) = answers {
-            self.send_to(worker, Message::AnswersPli { stream, publisher, answers });
         }
     }
 

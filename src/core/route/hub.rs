@@ -21,6 +21,8 @@ pub struct Hub {
     pub subscribers: Vec<WorkerId>,
     /// Whether this hub gets the stream from the worker named in `source`.
     pub subscribed: bool,
+    /// The next batch of packets is what the other worker has stored.
+    pub awaits_stored: bool,
     /// Whether the publisher sends a keyframe when asked; unknown at first.
     pub answers_pli: Option<bool>,
     /// When viewers here last had the publisher asked for a keyframe.
@@ -76,6 +78,7 @@ impl Hub {
             viewers: Vec::new(),
             subscribers: Vec::new(),
             subscribed: false,
+            awaits_stored: false,
             answers_pli: None,
             last_asked: None,
         }
@@ -91,6 +94,7 @@ impl Hub {
         self.clock = PublisherClock::default();
         self.subscribers.clear();
         self.subscribed = false;
+        self.awaits_stored = false;
         self.answers_pli = None;
         self.last_asked = None;
     }
@@ -117,6 +121,15 @@ impl Hub {
     /// The best layer of each lane, for [`Viewer::forward`](crate::core::egress::Viewer::forward).
     pub fn best(&self) -> BestLayers {
         BestLayers { audio: self.audio.best(), video: self.video.best() }
+    }
+
+    /// Takes in what another worker has stored: to start from, not to be forwarded.
+    pub fn take_stored(&mut self, packets: Vec<RoutedPacket>) {
+        for packet in packets {
+            self.take(packet);
+        }
+        self.video.fresh.clear();
+        self.audio.fresh.clear();
     }
 
     pub fn has_fresh(&self) -> bool {
