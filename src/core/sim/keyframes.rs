@@ -36,7 +36,7 @@ fn joins_by_a_fresh_keyframe(seed: u64, workers: u16, worker: usize) -> World {
     assert_eq!(world.publisher(publisher).asked.len(), asked + 1);
     let video = world.viewer(viewer).video();
     assert!(video[0].label.keyframe && video[0].label.index == 0);
-    assert!(video[0].label.captured > joined - world.start, "a new one");
+    assert!(video[0].label.captured > joined - world.start, "a new one: {:?} after {joined:?}", video[0]);
     assert!(video[0].at - joined < ms(150), "after {:?}", video[0].at - joined);
     world
 }

@@ -12,14 +12,17 @@
 //! - [`start`]: a viewer's first picture. [`keyframes`]: asking for one.
 //! - [`takeover`]: another publisher, none, the same one again.
 
+mod codecs;
 mod keyframes;
 mod loss;
 mod media;
 mod network;
 mod offers;
 mod publisher;
+mod restart;
 mod start;
 mod takeover;
 mod viewer;
 mod wiretap;
+mod workers;
 mod world;

@@ -44,6 +44,9 @@ fn starts_from_the_stored_keyframe(seed: u64, workers: u16, worker: usize) -> Wo
     assert!((140..200).contains(&stored), "{stored} stored pictures");
     assert!(steps[stored..].iter().all(|step| (2990..=3010).contains(step)), "{:?}", &steps[stored..]);
 
+    let audio = watched.audio();
+    assert!(audio[0].label.captured + ms(60) > joined - world.start, "sound is live from the first packet on");
+
     // 20 Mbit/s, and what goes at once.
     let burst: Vec<_> = video.iter().take_while(|seen| seen.label.captured < joined - world.start).collect();
     let took = burst.last().unwrap().at - burst[0].at;

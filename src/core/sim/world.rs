@@ -24,6 +24,8 @@ use crate::sdp::Offer;
 
 /// Messages between workers, and to and from the control plane, take this long.
 const MESSAGE_DELAY: Duration = Duration::from_micros(50);
+/// The control plane tells one worker after the other: one may have answered the news before the next hears it.
+const CONTROL_PACE: Duration = Duration::from_micros(60);
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
 
 /// A client of the world, by the order of arrival.
@@ -37,8 +39,6 @@ pub struct World {
     pub clients: Vec<Client>,
     pub engines: Vec<Engine>,
     pub wiretap: Wiretap,
-    /// How much later than usual messages of the control plane reach a worker.
-    pub control_lag: HashMap<u16, Duration>,
     /// Messages from worker to worker, by name and sender.
     pub messages: HashMap<(u16, &'static str), u64>,
     seed: u64,
@@ -135,7 +135,6 @@ impl World {
             clients: Vec::new(),
             engines: (0..workers).map(engine).collect(),
             wiretap: Wiretap::default(),
-            control_lag: HashMap::new(),
             messages: HashMap::new(),
             seed,
             epoch: Epoch::new(start, wall),
@@ -268,6 +267,14 @@ impl World {
         client.worker = worker;
         self.addresses.insert(address, id.0);
         address
+    }
+
+    /// The client is at an address again that it had.
+    pub fn move_back(&mut self, id: Id, address: SocketAddr) {
+        let client = &mut self.clients[id.0];
+        self.addresses.remove(&client.address);
+        client.address = address;
+        self.addresses.insert(address, id.0);
     }
 
     /// The client's ICE restart, by PATCH as HTTP has it done. Takes one round trip.
@@ -436,9 +443,9 @@ impl World {
     /// What the control plane sent to workers.
     pub fn take_posted(&mut self) {
         let posted = std::mem::take(&mut *self.posted.lock().unwrap());
+        let mut at = self.now + MESSAGE_DELAY;
         for (worker, message) in posted {
-            let lag = self.control_lag.get(&worker.0).copied().unwrap_or_default();
-            let at = self.now + MESSAGE_DELAY + lag;
+            at += CONTROL_PACE;
             self.push(at, Event::Message { worker: usize::from(worker.0), message });
         }
     }
