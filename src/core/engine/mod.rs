@@ -154,7 +154,11 @@ impl Machine for Engine {
         match message {
             Message::Datagram { path, mut data } => self.demultiplex_forwarded(now, path, &mut data),
             Message::End { session, reason } => self.end_session(session, reason),
-            Message::RestartIce { session, local, remote } => self.restart_ice(session, local, remote),
+            Message::RestartIce {
+                session,
+                local,
+                remote,
+            } => self.restart_ice(session, local, remote),
             Message::Shutdown => self.shut_down(),
             other => self.stream_message(now, other),
         }

@@ -187,6 +187,12 @@ impl TestClient {
         self.local.clone()
     }
 
+    /// The server's credentials, where they come after the client's own.
+    pub fn answer_restart(&mut self, now: Instant, server: &IceCredentials) {
+        self.server = Some(server.clone());
+        self.next_check = Some(now);
+    }
+
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> ClientReceived {
         match datagram.first() {
             Some(0..=3) => self.handle_stun(now, datagram),

@@ -116,7 +116,19 @@ impl Hub {
 
     /// The best layer of each lane, for [`Viewer::forward`](crate::core::egress::Viewer::forward).
     pub fn best(&self) -> BestLayers {
-        BestLayers { audio: self.audio.best(), video: self.video.best() }
+        BestLayers {
+            audio: self.audio.best(),
+            video: self.video.best(),
+        }
+    }
+
+    /// Takes in what another worker has stored: to start from, not to be forwarded.
+    pub fn take_stored(&mut self, packets: Vec<RoutedPacket>) {
+        for packet in packets {
+            self.take(packet);
+        }
+        self.video.fresh.clear();
+        self.audio.fresh.clear();
     }
 
     pub fn has_fresh(&self) -> bool {
@@ -126,11 +138,18 @@ impl Hub {
 
 impl Lane {
     fn new(kind: MediaKind, limits: BufferLimits) -> Self {
-        Self { kind, layers: Vec::new(), fresh: Vec::new(), limits }
+        Self {
+            kind,
+            layers: Vec::new(),
+            fresh: Vec::new(),
+            limits,
+        }
     }
 
     fn take(&mut self, routed: RoutedPacket) -> bool {
-        let Some(layer) = self.layer_mut(routed.layer) else { return false };
+        let Some(layer) = self.layer_mut(routed.layer) else {
+            return false;
+        };
         if layer.epoch != routed.epoch {
             layer.buffer.clear();
             layer.epoch = routed.epoch;
@@ -172,11 +191,19 @@ impl Lane {
 
     /// The layer with the largest picture that has media; among equals the busiest.
     pub fn best(&self) -> Option<u8> {
-        let live = self.layers.iter().enumerate().filter(|(_, layer)| layer.codec.is_some());
-        live.max_by_key(|(_, layer)| (layer.pixels, layer.bytes)).map(|(index, _)| index as u8)
+        let live = self
+            .layers
+            .iter()
+            .enumerate()
+            .filter(|(_, layer)| layer.codec.is_some());
+        live.max_by_key(|(_, layer)| (layer.pixels, layer.bytes))
+            .map(|(index, _)| index as u8)
     }
 
     pub fn key(&self, index: u8) -> Option<SourceKey> {
-        self.layer(index).map(|layer| SourceKey { layer: index, epoch: layer.epoch })
+        self.layer(index).map(|layer| SourceKey {
+            layer: index,
+            epoch: layer.epoch,
+        })
     }
 }
