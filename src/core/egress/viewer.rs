@@ -157,16 +157,18 @@ impl Viewer {
         for item in rtp::feedback(compound) {
             match item {
                 Rtcp::Nack { media, pid, blp } => self.nack(media, pid, blp),
-                Rtcp::Pli { media } | Rtcp::Fir { media, .. } => {
-                    if self.video.as_ref().is_some_and(|track| track.spec.ssrc == media) {
-                        self.counters.keyframe_requests += 1;
-                        keyframe = true;
-                    }
+                Rtcp::Pli { media } | Rtcp::Fir { media, .. } if self.is_video(media) => {
+                    self.counters.keyframe_requests += 1;
+                    keyframe = true;
                 }
                 _ => {}
             }
         }
         keyframe
+    }
+
+    fn is_video(&self, ssrc: Ssrc) -> bool {
+        self.video.as_ref().is_some_and(|track| track.spec.ssrc == ssrc)
     }
 
     /// The decoder is stuck and the publisher sends no keyframe when asked.
