@@ -15,6 +15,8 @@ const FRESH_KEYFRAME: Duration = Duration::from_secs(1);
 const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
 /// A viewer that cannot go on is restarted from the stored keyframe at most this often.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+/// A keyframe gets this long for what may belong before its first packet.
+const HEAD_DEADLINE: Duration = Duration::from_millis(300);
 /// What a run-up sends at once, before the pace counts: the keyframe itself, in most streams.
 const FIRST_BYTES: f64 = 96_000.0;
 
@@ -106,6 +108,10 @@ impl EgressTrack {
         let (Some(layer), Some(key)) = (lane.layer(index), lane.key(index)) else { return true };
         let Some(anchor) = layer.buffer.anchor() else { return true };
         let age = now.saturating_duration_since(anchor.arrival);
+        let headless = !anchor.head && layer.buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none();
+        if headless && age < HEAD_DEADLINE {
+            return false;
+        }
         let waited = now.saturating_duration_since(since) >= ANSWER_DEADLINE;
         if age > FRESH_KEYFRAME && answers_pli == Some(true) && !waited {
             return true;
@@ -194,7 +200,7 @@ impl EgressTrack {
     }
 
     fn may_begin(&self, packet: &MediaPacket) -> bool {
-        packet.keyframe || self.spec.kind == MediaKind::Audio
+        packet.opens || self.spec.kind == MediaKind::Audio
     }
 
     fn begin(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<()> {

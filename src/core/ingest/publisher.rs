@@ -274,6 +274,8 @@ impl Publisher {
             codec,
             marker: header.marker,
             keyframe,
+            head: info.resolution.is_some(),
+            opens: false,
             carried,
         };
         Some(PublisherOutput::Packet(RoutedPacket { kind, layer, epoch, pixels, packet }))
