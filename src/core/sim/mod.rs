@@ -13,14 +13,18 @@
 //! - [`takeover`]: another publisher, none, the same one again.
 
 mod codecs;
+mod hostile;
 mod keyframes;
 mod loss;
 mod media;
 mod network;
+mod nonces;
 mod offers;
 mod publisher;
 mod restart;
+mod shutdown;
 mod start;
+mod sync;
 mod takeover;
 mod viewer;
 mod wiretap;
