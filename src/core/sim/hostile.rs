@@ -1,6 +1,8 @@
 //! Clients that are who they say, and absurd: whatever they send, nobody else notices, and what they cost stays
 //! bounded.
 
+use proptest::prelude::*;
+
 use super::network::Rng;
 use super::publisher::{PublisherSpec, written};
 use super::viewer::ViewerSpec;
@@ -8,6 +10,50 @@ use super::world::{Id, World, ms, seconds};
 use crate::core::ids::{PayloadType, Ssrc};
 use crate::core::media::MediaKind;
 use crate::core::rtp::{self, OutgoingHeader};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #[test]
+    fn anything_in_any_order(seed: u64) {
+        let mut n = Neighbourhood::new(seed);
+        let (pt, ssrc) = n.ids(MediaKind::Video);
+        let (audio_pt, audio_ssrc) = n.ids(MediaKind::Audio);
+        let mut seq = 0u16;
+        for round in 0..1_500u32 {
+            seq = match n.rng.below(20) {
+                0 => n.rng.next() as u16,
+                1 => seq.wrapping_sub(n.rng.below(50) as u16),
+                _ => seq.wrapping_add(1),
+            };
+            let (pt, ssrc) = match n.rng.below(12) {
+                0 => (n.rng.next() as u8 & 0x7f, n.rng.below(8) as u32),
+                1 => (97, n.rng.below(4) as u32 + 77),
+                2 => (audio_pt, audio_ssrc),
+                3 => (audio_pt, ssrc),
+                _ => (pt, ssrc),
+            };
+            let len = n.rng.below(if round % 9 == 0 { 1300 } else { 20 }) as usize;
+            let payload = n.rng.bytes(len);
+            let timestamp = if n.rng.chance(0.1) { n.rng.next() as u32 } else { round * 3000 };
+            let mut plain = written(&header(pt, ssrc, seq, timestamp), &payload);
+            if n.rng.chance(0.1) {
+                let at = n.rng.below(plain.len() as u64) as usize;
+                plain[at] = n.rng.next() as u8;
+            }
+            let rtcp = n.rng.chance(0.2);
+            if rtcp {
+                plain[0] = 0x80 | plain[0] & 0x3f;
+                plain[1] = 200 + (n.rng.below(8) as u8);
+                let words = plain.len() as u16 / 4 - 1;
+                plain[2..4].copy_from_slice(&words.to_be_bytes());
+            }
+            let whose = if rtcp && round % 2 == 0 { n.victim } else { n.villain };
+            n.world.send(whose, &plain, rtcp);
+            n.pause(round);
+        }
+        n.unharmed();
+    }
+}
 
 /// A stream of decent people on both workers, and somebody who publishes another.
 struct Neighbourhood {

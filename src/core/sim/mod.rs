@@ -12,6 +12,8 @@
 //! - [`start`]: a viewer's first picture. [`keyframes`]: asking for one.
 //! - [`takeover`]: another publisher, none, the same one again.
 
+mod bottlenecks;
+mod clients;
 mod codecs;
 mod hostile;
 mod keyframes;
