@@ -24,14 +24,20 @@ fn a_viewer_whose_way_is_too_narrow_costs_only_itself() {
     world.run_for(seconds(15));
     let watched = world.viewer(fast);
     assert_eq!(watched.holes(MediaKind::Video), 0);
-    let late = watched.video().iter().filter(|seen| seen.playout.as_deref() != Some(&[0, 0, 0])).all(|seen| {
-        seen.at - (world.start + seen.label.captured) < ms(60)
-    });
+    let late = watched
+        .video()
+        .iter()
+        .filter(|seen| seen.playout.as_deref() != Some(&[0, 0, 0]))
+        .all(|seen| seen.at - (world.start + seen.label.captured) < ms(60));
     assert!(late, "the neighbour's pictures come on time");
     // What the slow one asks for again is within its budget.
     let seconds_watched = 15.0;
     let bound = (hd_bits() / 8.0 + 400.0 * 1_100.0) * seconds_watched + 1_000_000.0;
-    assert!((world.client(slow).down.bytes as f64) < bound, "{} bytes", world.client(slow).down.bytes);
+    assert!(
+        (world.client(slow).down.bytes as f64) < bound,
+        "{} bytes",
+        world.client(slow).down.bytes
+    );
     assert!(world.client(slow).down.lost > 1_000, "it is too narrow");
     assert!(!world.client(slow).test.is_closed());
 }
@@ -67,8 +73,12 @@ fn a_run_up_through_a_narrower_way_settles() {
     world.run_for(seconds(3));
     assert_eq!(world.client(viewer).down.lost, lost, "no more");
     let frames = world.viewer(viewer).frames();
-    let lately: Vec<_> =
-        frames.iter().filter(|frame| frame.first_at > world.now - seconds(3)).rev().skip(1).collect();
+    let lately: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame.first_at > world.now - seconds(3))
+        .rev()
+        .skip(1)
+        .collect();
     assert!(lately.len() > 80 && lately.iter().all(|frame| frame.is_complete()));
 }
 

@@ -13,7 +13,11 @@ use crate::sdp::Reject;
 fn sound_alone() {
     let mut world = World::new(50, 2);
     let offer = offers::without(offers::CHROMIUM_SENDS, MediaKind::Video);
-    let spec = PublisherSpec { offer, video: None, ..PublisherSpec::chromium() };
+    let spec = PublisherSpec {
+        offer,
+        video: None,
+        ..PublisherSpec::chromium()
+    };
     let publisher = world.publish("a", spec, 0);
     world.connect(publisher);
     for worker in [0, 1] {
@@ -32,7 +36,15 @@ fn sound_alone() {
 fn pictures_alone() {
     let mut world = World::new(51, 2);
     let offer = offers::without(offers::OBS_SENDS, MediaKind::Audio);
-    let publisher = world.publish("a", PublisherSpec { offer, audio: false, ..PublisherSpec::obs() }, 0);
+    let publisher = world.publish(
+        "a",
+        PublisherSpec {
+            offer,
+            audio: false,
+            ..PublisherSpec::obs()
+        },
+        0,
+    );
     world.connect(publisher);
     for worker in [0, 1] {
         let viewer = world.watch("a", ViewerSpec::chromium(), worker);
@@ -47,7 +59,10 @@ fn pictures_alone() {
 fn a_viewer_without_the_codec_is_told_so_and_one_that_finds_out_later_hears_the_sound() {
     let mut world = World::new(52, 1);
     let offer = offers::without_codec(offers::CHROMIUM_WATCHES, "H264");
-    let lacking = ViewerSpec { offer, ..ViewerSpec::chromium() };
+    let lacking = ViewerSpec {
+        offer,
+        ..ViewerSpec::chromium()
+    };
     // Before anything is published, nobody knows.
     let early = world.watch("a", lacking.clone(), 0);
     world.connect(early);
@@ -63,7 +78,10 @@ fn a_viewer_without_the_codec_is_told_so_and_one_that_finds_out_later_hears_the_
     };
     let way = Conditions::delay(10);
     let refused = world.try_watch("a", pictures, 0, way, way).unwrap_err();
-    assert!(matches!(&refused, Refused::Sdp(Reject::CodecNotOffered(_))), "{refused:?}");
+    assert!(
+        matches!(&refused, Refused::Sdp(Reject::CodecNotOffered(_))),
+        "{refused:?}"
+    );
 
     let sound = world.watch("a", lacking, 0);
     world.connect(sound);

@@ -90,7 +90,13 @@ fn sequence_and_timestamp_jumps() {
         seq = seq.wrapping_add(if round % 5 == 0 { n.rng.next() as u16 } else { 1 });
         timestamp = timestamp.wrapping_add(if round % 3 == 0 { n.rng.next() as u32 } else { 3000 });
         // Each a VP8 keyframe.
-        n.rtp(pt, ssrc, seq, timestamp, &[0x10, 0, 0, 0, 0x9d, 1, 0x2a, 64, 0, 64, 0, 0]);
+        n.rtp(
+            pt,
+            ssrc,
+            seq,
+            timestamp,
+            &[0x10, 0, 0, 0, 0x9d, 1, 0x2a, 64, 0, 64, 0, 0],
+        );
         n.pause(round);
     }
     n.unharmed();
@@ -184,11 +190,17 @@ fn storms_of_nack_pli_fir_and_remb() {
         n.world.run_for(ms(10));
     }
     let asked = &n.world.publisher(publisher).asked;
-    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= ms(500)), "{asked:?}");
+    assert!(
+        asked.windows(2).all(|pair| pair[1] - pair[0] >= ms(500)),
+        "{asked:?}"
+    );
     let seconds = (n.world.now - start).as_secs_f64();
     let sent = n.world.client(n.neighbours[0]).down.bytes - sent_before;
     // The media itself is 0.9 Mbit/s or so; 400 packets a second may be had again, and 400 at once.
-    assert!((sent as f64) < (1_100.0 * 400.0 + 250_000.0) * seconds + 500_000.0, "{sent} bytes in {seconds} s");
+    assert!(
+        (sent as f64) < (1_100.0 * 400.0 + 250_000.0) * seconds + 500_000.0,
+        "{sent} bytes in {seconds} s"
+    );
     n.counted = n.count();
     n.world.run_for(super::world::seconds(1));
     n.unharmed();
@@ -214,8 +226,9 @@ impl Neighbourhood {
         let mut world = World::new(seed, 2);
         let publisher = world.publish("decent", PublisherSpec::chromium(), 0);
         world.connect(publisher);
-        let neighbours: Vec<Id> =
-            [0, 1].map(|worker| world.watch("decent", ViewerSpec::chromium(), worker)).to_vec();
+        let neighbours: Vec<Id> = [0, 1]
+            .map(|worker| world.watch("decent", ViewerSpec::chromium(), worker))
+            .to_vec();
         let villain = world.publish("villain", PublisherSpec::chromium(), 0);
         let victim = world.watch("villain", ViewerSpec::chromium(), 1);
         for id in neighbours.iter().chain([&villain, &victim]) {
@@ -225,8 +238,14 @@ impl Neighbourhood {
         world.publisher_mut(villain).paused = true;
         world.viewer_mut(victim).gullible = true;
         world.run_for(ms(100));
-        let mut neighbourhood =
-            Self { world, neighbours, villain, victim, rng: Rng::new(seed), counted: Vec::new() };
+        let mut neighbourhood = Self {
+            world,
+            neighbours,
+            villain,
+            victim,
+            rng: Rng::new(seed),
+            counted: Vec::new(),
+        };
         neighbourhood.counted = neighbourhood.count();
         neighbourhood
     }
@@ -249,7 +268,10 @@ impl Neighbourhood {
     }
 
     fn count(&self) -> Vec<usize> {
-        self.neighbours.iter().map(|id| self.world.viewer(*id).seen.len()).collect()
+        self.neighbours
+            .iter()
+            .map(|id| self.world.viewer(*id).seen.len())
+            .collect()
     }
 
     /// The neighbours saw everything all the time, the stored bytes are within bounds, and the villain's own
@@ -261,23 +283,39 @@ impl Neighbourhood {
             assert!(viewer.seen.len() > before);
             assert_eq!(viewer.holes(MediaKind::Video) + viewer.holes(MediaKind::Audio), 0);
             let video = viewer.video();
-            assert!(video.windows(2).all(|pair| pair[1].at - pair[0].at < ms(60)), "without a pause");
+            assert!(
+                video.windows(2).all(|pair| pair[1].at - pair[0].at < ms(60)),
+                "without a pause"
+            );
         }
         for engine in &self.world.engines {
-            assert!(engine.stored_bytes() < 4 * 9_000_000, "{} bytes", engine.stored_bytes());
+            assert!(
+                engine.stored_bytes() < 4 * 9_000_000,
+                "{} bytes",
+                engine.stored_bytes()
+            );
         }
         assert!(!self.world.client(self.victim).test.is_closed());
         let next = self.world.publish("villain", PublisherSpec::chromium(), 1);
         self.world.connect(next);
         self.world.run_for(seconds(3));
         let seen = &self.world.viewer(self.victim).seen;
-        let good = seen.iter().filter(|seen| usize::from(seen.label.source) == next.0).count();
+        let good = seen
+            .iter()
+            .filter(|seen| usize::from(seen.label.source) == next.0)
+            .count();
         assert!(good > 300, "{good} packets of the next publisher");
     }
 }
 
 fn header(pt: u8, ssrc: u32, seq: u16, timestamp: u32) -> OutgoingHeader {
-    OutgoingHeader { marker: false, pt: PayloadType(pt), seq, timestamp, ssrc: Ssrc(ssrc) }
+    OutgoingHeader {
+        marker: false,
+        pt: PayloadType(pt),
+        seq,
+        timestamp,
+        ssrc: Ssrc(ssrc),
+    }
 }
 
 /// As large a bandwidth as can be written (draft-alvestrand-rmcat-remb-03).

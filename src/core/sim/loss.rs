@@ -12,16 +12,25 @@ use crate::core::route::BufferLimits;
 fn every_picture_arrives_through_five_percent_of_loss_each_way() {
     let (world, publisher, viewer) = lossy(1, PublisherSpec::chromium(), ViewerSpec::chromium());
     all_arrive(&world, publisher, viewer);
-    assert!(world.viewer(viewer).seen.iter().any(|seen| seen.repeated), "by RTX");
+    assert!(
+        world.viewer(viewer).seen.iter().any(|seen| seen.repeated),
+        "by RTX"
+    );
     assert_eq!(repeated(&world, viewer), 0, "never on the media's own SSRC");
 }
 
 #[test]
 fn the_same_without_rtx() {
-    let spec = PublisherSpec { answers_pli: Some(ms(30)), ..PublisherSpec::obs() };
+    let spec = PublisherSpec {
+        answers_pli: Some(ms(30)),
+        ..PublisherSpec::obs()
+    };
     let (world, publisher, viewer) = lossy(2, spec, ViewerSpec::without_rtx());
     all_arrive(&world, publisher, viewer);
-    assert!(repeated(&world, viewer) > 50, "on the media's own SSRC, each to the byte as before");
+    assert!(
+        repeated(&world, viewer) > 50,
+        "on the media's own SSRC, each to the byte as before"
+    );
 }
 
 #[test]
@@ -41,15 +50,29 @@ fn jitter_and_reordering_lose_nothing_and_repeat_little() {
 #[test]
 fn a_waiting_viewer_starts_with_a_keyframe_whole() {
     // Nothing is stored for long, so that each viewer has to wait.
-    let buffer = BufferLimits { max_bytes: 46_000, ..BufferLimits::default() };
+    let buffer = BufferLimits {
+        max_bytes: 46_000,
+        ..BufferLimits::default()
+    };
     for seed in 100..120 {
-        let mut world = World::with_config(seed, 2, EngineConfig { buffer, ..EngineConfig::default() });
+        let mut world = World::with_config(
+            seed,
+            2,
+            EngineConfig {
+                buffer,
+                ..EngineConfig::default()
+            },
+        );
         let rough = Conditions::delay(25).loss(0.1).reorder(0.2);
         let spec = PublisherSpec::obs().video(|video| video.gop = seconds(1));
         let publisher = world.publish_over("a", spec, 0, rough, rough);
         world.connect(publisher);
         world.run_for(ms(1500));
-        let spec = if seed % 2 == 0 { ViewerSpec::chromium() } else { ViewerSpec::without_rtx() };
+        let spec = if seed % 2 == 0 {
+            ViewerSpec::chromium()
+        } else {
+            ViewerSpec::without_rtx()
+        };
         let smooth = Conditions::delay(10);
         let viewers = [0, 1].map(|worker| world.watch_over("a", spec.clone(), worker, smooth, smooth));
         for viewer in viewers {
@@ -58,8 +81,13 @@ fn a_waiting_viewer_starts_with_a_keyframe_whole() {
         world.run_for(ms(1500));
         for viewer in viewers {
             let frames = world.viewer(viewer).frames();
-            let first = frames.first().unwrap_or_else(|| panic!("seed {seed}: nothing arrived"));
-            assert!(first.label.keyframe && first.is_complete(), "seed {seed}: {first:?}");
+            let first = frames
+                .first()
+                .unwrap_or_else(|| panic!("seed {seed}: nothing arrived"));
+            assert!(
+                first.label.keyframe && first.is_complete(),
+                "seed {seed}: {first:?}"
+            );
             assert_eq!(first.label.frame, 62, "seed {seed}: the next keyframe");
         }
     }
@@ -92,17 +120,26 @@ fn all_arrive(world: &World, publisher: Id, viewer: Id) {
         .collect();
     assert!(due.len() > 200, "{} pictures", due.len());
     for number in due {
-        let frame: &Frame =
-            frames.iter().find(|frame| frame.label.frame == number).expect("every picture arrives");
+        let frame: &Frame = frames
+            .iter()
+            .find(|frame| frame.label.frame == number)
+            .expect("every picture arrives");
         assert!(frame.is_complete(), "{frame:?}");
         // Those from before the viewer came are as old as they are.
         let sent_at = (start + frame.label.captured).max(connected);
         let took = frame.last_at - sent_at;
         assert!(took < ms(300), "picture {number} took {took:?}");
     }
-    assert!(frames.windows(2).all(|pair| pair[0].label.frame + 1 == pair[1].label.frame), "in order");
+    assert!(
+        frames
+            .windows(2)
+            .all(|pair| pair[0].label.frame + 1 == pair[1].label.frame),
+        "in order"
+    );
 }
 
 fn repeated(world: &World, viewer: Id) -> u64 {
-    world.wiretap.repeated(viewer.0, world.viewer(viewer).ssrc(MediaKind::Video).unwrap())
+    world
+        .wiretap
+        .repeated(viewer.0, world.viewer(viewer).ssrc(MediaKind::Video).unwrap())
 }

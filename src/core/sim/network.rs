@@ -69,7 +69,10 @@ impl Conditions {
     }
 
     pub fn jitter(self, ms: u64) -> Self {
-        Self { jitter: Duration::from_millis(ms), ..self }
+        Self {
+            jitter: Duration::from_millis(ms),
+            ..self
+        }
     }
 
     pub fn reorder(self, reorder: f64) -> Self {
@@ -77,7 +80,10 @@ impl Conditions {
     }
 
     pub fn rate(self, bits: u64, queue: usize) -> Self {
-        Self { rate: Some((bits, queue)), ..self }
+        Self {
+            rate: Some((bits, queue)),
+            ..self
+        }
     }
 }
 
@@ -95,13 +101,27 @@ pub struct Link {
 
 impl Link {
     pub fn new(conditions: Conditions, seed: u64) -> Self {
-        Self { conditions, rng: Rng::new(seed), free_at: None, last_arrival: None, lost: 0, bytes: 0 }
+        Self {
+            conditions,
+            rng: Rng::new(seed),
+            free_at: None,
+            last_arrival: None,
+            lost: 0,
+            bytes: 0,
+        }
     }
 
     /// When a datagram sent now arrives; `None`: never.
     pub fn carry(&mut self, now: Instant, len: usize) -> Option<Instant> {
         self.bytes += len as u64;
-        let Conditions { delay, jitter, loss, reorder, overtaken_by, rate } = self.conditions;
+        let Conditions {
+            delay,
+            jitter,
+            loss,
+            reorder,
+            overtaken_by,
+            rate,
+        } = self.conditions;
         if self.rng.chance(loss) {
             self.lost += 1;
             return None;

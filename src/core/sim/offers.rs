@@ -43,31 +43,50 @@ impl Offered {
     }
 
     pub fn rtx_of(&self, pt: u8) -> Option<u8> {
-        self.formats.iter().find(|format| format.repeats == Some(pt)).map(|format| format.pt)
+        self.formats
+            .iter()
+            .find(|format| format.repeats == Some(pt))
+            .map(|format| format.pt)
     }
 
     pub fn ssrc(&self, kind: MediaKind) -> Option<(u32, Option<u32>)> {
-        self.ssrcs.iter().find(|entry| entry.0 == kind).map(|entry| (entry.1, entry.2))
+        self.ssrcs
+            .iter()
+            .find(|entry| entry.0 == kind)
+            .map(|entry| (entry.1, entry.2))
     }
 
     pub fn extension(&self, kind: MediaKind, ending: &str) -> Option<u8> {
         let mut entries = self.extensions.iter();
-        entries.find(|entry| entry.0 == kind && entry.2.ends_with(ending)).map(|entry| entry.1)
+        entries
+            .find(|entry| entry.0 == kind && entry.2.ends_with(ending))
+            .map(|entry| entry.1)
     }
 
     pub fn read(offer: &str) -> Self {
         let mut offered = Self::default();
         for section in offer.split("\nm=").skip(1) {
-            let kind = if section.starts_with("audio") { MediaKind::Audio } else { MediaKind::Video };
+            let kind = if section.starts_with("audio") {
+                MediaKind::Audio
+            } else {
+                MediaKind::Video
+            };
             let lines = || section.lines().filter_map(|line| line.trim().strip_prefix("a="));
             let after = |prefix: &'static str| lines().filter_map(move |line| line.strip_prefix(prefix));
             for (pt, map) in after("rtpmap:").filter_map(|line| line.split_once(' ')) {
                 let Ok(pt) = pt.parse() else { continue };
                 let codec = map.split('/').next().unwrap_or_default().to_uppercase();
-                offered.formats.push(Format { kind, pt, codec, repeats: None });
+                offered.formats.push(Format {
+                    kind,
+                    pt,
+                    codec,
+                    repeats: None,
+                });
             }
             for (pt, parameters) in after("fmtp:").filter_map(|line| line.split_once(' ')) {
-                let apt = parameters.strip_prefix("apt=").and_then(|apt| apt.trim().parse().ok());
+                let apt = parameters
+                    .strip_prefix("apt=")
+                    .and_then(|apt| apt.trim().parse().ok());
                 let pt = pt.parse::<u8>().ok();
                 if let Some(format) = offered.formats.iter_mut().find(|format| Some(format.pt) == pt) {
                     format.repeats = format.repeats.or(apt);
@@ -75,10 +94,17 @@ impl Offered {
             }
             for (id, uri) in after("extmap:").filter_map(|line| line.split_once(' ')) {
                 let id = id.split('/').next().and_then(|id| id.parse().ok());
-                offered.extensions.extend(id.map(|id| (kind, id, uri.trim().to_owned())));
+                offered
+                    .extensions
+                    .extend(id.map(|id| (kind, id, uri.trim().to_owned())));
             }
-            let mut pair = after("ssrc-group:FID ").next().into_iter().flat_map(str::split_whitespace);
-            let first = after("ssrc:").next().and_then(|line| line.split_whitespace().next());
+            let mut pair = after("ssrc-group:FID ")
+                .next()
+                .into_iter()
+                .flat_map(str::split_whitespace);
+            let first = after("ssrc:")
+                .next()
+                .and_then(|line| line.split_whitespace().next());
             let media = pair.next().or(first).and_then(|text| text.parse().ok());
             let rtx = pair.next().and_then(|text| text.parse().ok());
             offered.ssrcs.extend(media.map(|media| (kind, media, rtx)));
@@ -89,7 +115,11 @@ impl Offered {
 
 /// What the offer leaves to the client in DTLS.
 pub fn dtls_role(offer: &str) -> DtlsRole {
-    if offer.contains("a=setup:passive") { DtlsRole::Server } else { DtlsRole::Client }
+    if offer.contains("a=setup:passive") {
+        DtlsRole::Server
+    } else {
+        DtlsRole::Client
+    }
 }
 
 /// The offer with this client's credentials and fingerprint, and with SSRCs of its own: `salt` is added to each.
@@ -107,8 +137,12 @@ pub fn adapt(offer: &str, client: &TestClient, salt: u32) -> String {
         } else if line.starts_with("a=ice-pwd:") {
             let _ = write!(text, "a=ice-pwd:{}", client.local_ice().pwd);
         } else if line.starts_with("a=fingerprint:") {
-            let digest: Vec<String> =
-                client.fingerprint().digest.iter().map(|byte| format!("{byte:02X}")).collect();
+            let digest: Vec<String> = client
+                .fingerprint()
+                .digest
+                .iter()
+                .map(|byte| format!("{byte:02X}"))
+                .collect();
             let _ = write!(text, "a=fingerprint:sha-256 {}", digest.join(":"));
         } else if line.starts_with("a=ssrc") {
             let words = line.split(' ').map(|word| {
@@ -141,7 +175,11 @@ pub fn without(offer: &str, kind: MediaKind) -> String {
     let mut kept = Vec::new();
     let mut mids = Vec::new();
     for section in parts.filter(|section| !section.starts_with(name)) {
-        mids.extend(section.lines().filter_map(|line| line.trim().strip_prefix("a=mid:")));
+        mids.extend(
+            section
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("a=mid:")),
+        );
         kept.push(section.trim_end());
     }
     let session: Vec<String> = session
@@ -169,11 +207,16 @@ pub fn without_codec(offer: &str, codec: &str) -> String {
     let mut lines = Vec::new();
     for line in offer.lines().map(str::trim_end) {
         if line.starts_with("m=") {
-            let words = line.split(' ').enumerate().filter(|(at, word)| *at < 3 || !is_gone(word));
+            let words = line
+                .split(' ')
+                .enumerate()
+                .filter(|(at, word)| *at < 3 || !is_gone(word));
             lines.push(words.map(|(_, word)| word).collect::<Vec<_>>().join(" "));
             continue;
         }
-        let about = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"].iter().find_map(|prefix| line.strip_prefix(prefix));
+        let about = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"]
+            .iter()
+            .find_map(|prefix| line.strip_prefix(prefix));
         if !about.and_then(|rest| rest.split(' ').next()).is_some_and(is_gone) {
             lines.push(line.to_owned());
         }

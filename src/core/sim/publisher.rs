@@ -68,7 +68,11 @@ impl PublisherSpec {
 
     /// H.264 and Opus; ignores PLI; repeats lost packets on the same SSRC.
     pub fn obs() -> Self {
-        let video = VideoSpec { codec: "H264", gop: Duration::from_secs(10), ..VideoSpec::default() };
+        let video = VideoSpec {
+            codec: "H264",
+            gop: Duration::from_secs(10),
+            ..VideoSpec::default()
+        };
         Self {
             offer: offers::OBS_SENDS.to_owned(),
             video: Some(video),
@@ -79,7 +83,10 @@ impl PublisherSpec {
 
     /// As OBS, but passive in DTLS, with RTX, and without as much as offering PLI.
     pub fn ffmpeg() -> Self {
-        Self { offer: offers::FFMPEG_SENDS.to_owned(), ..Self::obs() }
+        Self {
+            offer: offers::FFMPEG_SENDS.to_owned(),
+            ..Self::obs()
+        }
     }
 
     pub fn video(mut self, change: impl FnOnce(&mut VideoSpec)) -> Self {
@@ -147,7 +154,11 @@ impl Publisher {
                 ssrc,
                 pt: format.pt,
                 rtx: offered.rtx_of(format.pt).zip(rtx_ssrc),
-                seq: if kind == MediaKind::Video { spec.first_seq } else { 100 },
+                seq: if kind == MediaKind::Video {
+                    spec.first_seq
+                } else {
+                    100
+                },
                 rtx_seq: 1,
                 first_timestamp: 0xffff_0000u32.wrapping_mul(u32::from(source) + 1),
                 clock_rate: if kind == MediaKind::Video { 90_000 } else { 48_000 },
@@ -164,7 +175,10 @@ impl Publisher {
             paused: false,
             inject: Vec::new(),
             start,
-            video: spec.video.as_ref().map(|video| track(video.codec, MediaKind::Video)),
+            video: spec
+                .video
+                .as_ref()
+                .map(|video| track(video.codec, MediaKind::Video)),
             audio: spec.audio.then(|| track("OPUS", MediaKind::Audio)),
             next_report: None,
             keyframe_due: None,
@@ -189,12 +203,20 @@ impl Publisher {
     }
 
     pub fn ssrc(&self, kind: MediaKind) -> Option<u32> {
-        let track = if kind == MediaKind::Video { &self.video } else { &self.audio };
+        let track = if kind == MediaKind::Video {
+            &self.video
+        } else {
+            &self.audio
+        };
         track.as_ref().map(|track| track.ssrc)
     }
 
     pub fn pt(&self, kind: MediaKind) -> Option<u8> {
-        let track = if kind == MediaKind::Video { &self.video } else { &self.audio };
+        let track = if kind == MediaKind::Video {
+            &self.video
+        } else {
+            &self.audio
+        };
         track.as_ref().map(|track| track.pt)
     }
 
@@ -228,10 +250,20 @@ impl Publisher {
 
     pub fn handle_timeout(&mut self, now: Instant, epoch: &Epoch, out: &mut Vec<Outgoing>) {
         out.append(&mut self.inject);
-        while self.audio.as_ref().and_then(|track| track.next).is_some_and(|at| at <= now) {
+        while self
+            .audio
+            .as_ref()
+            .and_then(|track| track.next)
+            .is_some_and(|at| at <= now)
+        {
             self.audio_frame(now, out);
         }
-        while self.video.as_ref().and_then(|track| track.next).is_some_and(|at| at <= now) {
+        while self
+            .video
+            .as_ref()
+            .and_then(|track| track.next)
+            .is_some_and(|at| at <= now)
+        {
             self.video_frame(now, out);
         }
         if self.next_report.is_some_and(|at| at <= now) {
@@ -277,13 +309,22 @@ impl Publisher {
         if self.paused {
             return;
         }
-        let label = Label { source, frame, index: 0, count: 1, keyframe: false, captured };
+        let label = Label {
+            source,
+            frame,
+            index: 0,
+            count: 1,
+            keyframe: false,
+            captured,
+        };
         self.sent.push((now, label, MediaKind::Audio));
         out.push(track.packet(&label, 80));
     }
 
     fn video_frame(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
-        let (Some(track), Some(spec)) = (&mut self.video, &self.spec.video) else { return };
+        let (Some(track), Some(spec)) = (&mut self.video, &self.spec.video) else {
+            return;
+        };
         track.next = track.next.map(|at| at + Duration::from_secs(1) / spec.fps);
         if self.paused {
             return;
@@ -294,10 +335,21 @@ impl Publisher {
             self.keyframe_due = None;
             self.last_keyframe = Some(now);
         }
-        let count = if due { spec.keyframe_packets } else { spec.delta_packets };
+        let count = if due {
+            spec.keyframe_packets
+        } else {
+            spec.delta_packets
+        };
         for index in 0..count {
             let (source, frame, captured) = (self.source, self.frame, now - self.start);
-            let label = Label { source, frame, index, count, keyframe: due, captured };
+            let label = Label {
+                source,
+                frame,
+                index,
+                count,
+                keyframe: due,
+                captured,
+            };
             self.sent.push((now, label, MediaKind::Video));
             out.push(track.packet(&label, spec.packet_len));
         }
@@ -312,9 +364,20 @@ impl Publisher {
             let mut plain = Vec::new();
             // The publisher's wall clock is 77 s behind.
             let ntp = epoch.ntp(now).0.wrapping_sub(77 << 32);
-            rtp::sender_report(&mut plain, Ssrc(track.ssrc), ntp, timestamp, track.packets, track.packets * 1000);
+            rtp::sender_report(
+                &mut plain,
+                Ssrc(track.ssrc),
+                ntp,
+                timestamp,
+                track.packets,
+                track.packets * 1000,
+            );
             rtp::sdes_cname(&mut plain, Ssrc(track.ssrc), "publisher");
-            out.push(Outgoing { plain, rtcp: true, extra });
+            out.push(Outgoing {
+                plain,
+                rtcp: true,
+                extra,
+            });
         }
     }
 }
@@ -340,7 +403,11 @@ impl Track {
         self.history.push_back((self.seq, plain.clone()));
         self.seq = self.seq.wrapping_add(1);
         self.packets += 1;
-        Outgoing { plain, rtcp: false, extra: Duration::ZERO }
+        Outgoing {
+            plain,
+            rtcp: false,
+            extra: Duration::ZERO,
+        }
     }
 
     fn repeat(&mut self, seq: u16) -> Option<Outgoing> {
@@ -353,7 +420,11 @@ impl Track {
             plain.splice(12..12, seq.to_be_bytes());
             self.rtx_seq = self.rtx_seq.wrapping_add(1);
         }
-        Some(Outgoing { plain, rtcp: false, extra: Duration::ZERO })
+        Some(Outgoing {
+            plain,
+            rtcp: false,
+            extra: Duration::ZERO,
+        })
     }
 }
 

@@ -75,7 +75,11 @@ fn nobody_takes_a_session_by_pretending() {
     world.run_for(ms(20));
     let before = world.viewer(viewer).seen.len();
     world.run_for(ms(500));
-    assert_eq!(world.viewer(viewer).seen.len(), before, "nothing is sent to {elsewhere}");
+    assert_eq!(
+        world.viewer(viewer).seen.len(),
+        before,
+        "nothing is sent to {elsewhere}"
+    );
     world.move_back(viewer, home);
     world.run_for(seconds(1));
     assert!(world.viewer(viewer).seen.len() > before + 100);

@@ -1,10 +1,10 @@
 //! Going down, and saying so.
 
+use super::network::Conditions;
 use super::publisher::PublisherSpec;
 use super::viewer::ViewerSpec;
 use super::world::{Id, World, seconds};
 use crate::control::Refused;
-use super::network::Conditions;
 
 #[test]
 fn everybody_is_told_goodbye() {

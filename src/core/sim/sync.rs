@@ -14,7 +14,10 @@ const TOLERANCE: f64 = 0.005;
 fn reports_that_take_different_times_to_arrive_leave_sound_and_picture_together() {
     for (seed, workers, worker) in [(80, 1, 0), (81, 2, 1)] {
         let mut world = World::new(seed, workers);
-        let spec = PublisherSpec { report_delays: [ms(120), ms(5)], ..PublisherSpec::chromium() };
+        let spec = PublisherSpec {
+            report_delays: [ms(120), ms(5)],
+            ..PublisherSpec::chromium()
+        };
         let publisher = world.publish("a", spec, 0);
         world.connect(publisher);
         let viewer = world.watch("a", ViewerSpec::chromium(), worker);
@@ -28,7 +31,10 @@ fn reports_that_take_different_times_to_arrive_leave_sound_and_picture_together(
 #[test]
 fn during_a_run_up_and_after_it() {
     let mut world = World::new(82, 1);
-    let spec = PublisherSpec { report_delays: [ms(10), ms(90)], ..PublisherSpec::obs() };
+    let spec = PublisherSpec {
+        report_delays: [ms(10), ms(90)],
+        ..PublisherSpec::obs()
+    };
     let publisher = world.publish("a", spec, 0);
     world.connect(publisher);
     world.run_for(seconds(8));
@@ -36,7 +42,10 @@ fn during_a_run_up_and_after_it() {
     world.connect(viewer);
     let joined = world.now;
     world.run_for(seconds(1));
-    assert!(together(&world, viewer, joined, world.now) >= 1, "a report comes with the first second");
+    assert!(
+        together(&world, viewer, joined, world.now) >= 1,
+        "a report comes with the first second"
+    );
     world.run_for(seconds(5));
     assert!(together(&world, viewer, joined, world.now) >= 5);
 }
@@ -44,8 +53,14 @@ fn during_a_run_up_and_after_it() {
 #[test]
 fn after_a_takeover() {
     let mut world = World::new(83, 2);
-    let first = PublisherSpec { report_delays: [ms(50), ms(0)], ..PublisherSpec::chromium() };
-    let second = PublisherSpec { report_delays: [ms(0), ms(150)], ..PublisherSpec::obs() };
+    let first = PublisherSpec {
+        report_delays: [ms(50), ms(0)],
+        ..PublisherSpec::chromium()
+    };
+    let second = PublisherSpec {
+        report_delays: [ms(0), ms(150)],
+        ..PublisherSpec::obs()
+    };
     let old = world.publish("a", first, 0);
     world.connect(old);
     let viewers = [0, 1].map(|worker| world.watch("a", ViewerSpec::chromium(), worker));
@@ -78,9 +93,16 @@ fn a_report_from_long_ago_still_holds() {
 /// same instant. Returns how many pairs there were.
 fn together(world: &World, viewer: Id, from: Instant, to: Instant) -> usize {
     let watched = world.viewer(viewer);
-    let (video, audio) = (watched.ssrc(MediaKind::Video).unwrap(), watched.ssrc(MediaKind::Audio).unwrap());
+    let (video, audio) = (
+        watched.ssrc(MediaKind::Video).unwrap(),
+        watched.ssrc(MediaKind::Audio).unwrap(),
+    );
     let mut pairs: BTreeMap<Duration, (Option<Report>, Option<Report>)> = BTreeMap::new();
-    for report in watched.reports.iter().filter(|report| report.at >= from && report.at <= to) {
+    for report in watched
+        .reports
+        .iter()
+        .filter(|report| report.at >= from && report.at <= to)
+    {
         let pair = pairs.entry(report.at - world.start).or_default();
         if report.ssrc == video {
             pair.0 = Some(*report);
@@ -90,19 +112,27 @@ fn together(world: &World, viewer: Id, from: Instant, to: Instant) -> usize {
     }
     let mut checked = 0;
     for (at, pair) in pairs {
-        let (Some(of_video), Some(of_audio)) = pair else { continue };
+        let (Some(of_video), Some(of_audio)) = pair else {
+            continue;
+        };
         let near = |kind| {
-            let live = watched.of(kind).filter(|seen| seen.playout.as_deref() != Some(&[0, 0, 0][..]));
-            live.min_by_key(|seen| (seen.at - world.start).abs_diff(at)).expect("there is live media")
+            let live = watched
+                .of(kind)
+                .filter(|seen| seen.playout.as_deref() != Some(&[0, 0, 0][..]));
+            live.min_by_key(|seen| (seen.at - world.start).abs_diff(at))
+                .expect("there is live media")
         };
         let lag = |seen: &Seen, report: &Report, clock_rate: f64| {
             let behind = f64::from(seen.timestamp.wrapping_sub(report.rtp) as i32) / clock_rate;
             // Where on the server's clock this was captured, less where it was on the publisher's.
             report.ntp as f64 / 4_294_967_296.0 + behind - seen.label.captured.as_secs_f64()
         };
-        let difference =
-            lag(near(MediaKind::Video), &of_video, 90_000.0) - lag(near(MediaKind::Audio), &of_audio, 48_000.0);
-        assert!(difference.abs() < TOLERANCE, "picture and sound are {difference} s apart at {at:?}");
+        let difference = lag(near(MediaKind::Video), &of_video, 90_000.0)
+            - lag(near(MediaKind::Audio), &of_audio, 48_000.0);
+        assert!(
+            difference.abs() < TOLERANCE,
+            "picture and sound are {difference} s apart at {at:?}"
+        );
         checked += 1;
     }
     checked

@@ -9,13 +9,31 @@ use crate::core::media::{Codec, MediaKind};
 
 #[test]
 fn a_second_publisher_takes_over_and_viewers_go_on() {
-    take_over(30, 1, [0, 0, 0], PublisherSpec::chromium(), PublisherSpec::chromium());
+    take_over(
+        30,
+        1,
+        [0, 0, 0],
+        PublisherSpec::chromium(),
+        PublisherSpec::chromium(),
+    );
 }
 
 #[test]
 fn from_another_worker_to_viewers_at_a_third() {
-    take_over(31, 3, [0, 1, 2], PublisherSpec::chromium(), PublisherSpec::chromium());
-    take_over(32, 2, [0, 1, 0], PublisherSpec::chromium(), PublisherSpec::chromium());
+    take_over(
+        31,
+        3,
+        [0, 1, 2],
+        PublisherSpec::chromium(),
+        PublisherSpec::chromium(),
+    );
+    take_over(
+        32,
+        2,
+        [0, 1, 0],
+        PublisherSpec::chromium(),
+        PublisherSpec::chromium(),
+    );
     take_over(33, 2, [0, 1, 1], PublisherSpec::obs(), PublisherSpec::ffmpeg());
 }
 
@@ -60,7 +78,10 @@ fn a_publisher_that_vanishes_leaves_its_viewers_waiting_for_it() {
         world.run_for(seconds(3));
         world.client_mut(old).vanished = true;
         world.run_for(seconds(29));
-        assert!(world.control.streams()[0].publishing, "it may only have lost its network for a while");
+        assert!(
+            world.control.streams()[0].publishing,
+            "it may only have lost its network for a while"
+        );
         world.run_for(seconds(3));
         assert!(!world.control.streams()[0].publishing);
         assert_eq!(world.control.streams()[0].viewers, 1);
@@ -127,7 +148,11 @@ fn a_viewer_that_came_first_sees_what_comes() {
         world.connect(publisher);
         world.run_for(seconds(1));
         let frames = world.viewer(viewer).frames();
-        assert!(frames[0].label.keyframe && frames[0].label.frame == 0, "{:?}", frames[0]);
+        assert!(
+            frames[0].label.keyframe && frames[0].label.frame == 0,
+            "{:?}",
+            frames[0]
+        );
         assert!(frames.len() > 25);
     }
 }
@@ -136,18 +161,28 @@ fn a_viewer_that_came_first_sees_what_comes() {
 fn goes_on(world: &World, viewer: Id, new: Id, pause: Duration) {
     for kind in [MediaKind::Audio, MediaKind::Video] {
         let seen: Vec<&Seen> = world.viewer(viewer).of(kind).collect();
-        let at = seen.iter().position(|seen| usize::from(seen.label.source) == new.0).expect("the new one's");
+        let at = seen
+            .iter()
+            .position(|seen| usize::from(seen.label.source) == new.0)
+            .expect("the new one's");
         let (before, after) = (seen[at - 1], seen[at]);
         assert_eq!(before.ssrc, after.ssrc);
         assert_eq!(before.seq + 1, after.seq, "{kind:?}");
         assert!(kind == MediaKind::Audio || after.label.keyframe && after.label.index == 0);
-        let clock_rate = if kind == MediaKind::Audio { 48_000.0 } else { 90_000.0 };
+        let clock_rate = if kind == MediaKind::Audio {
+            48_000.0
+        } else {
+            90_000.0
+        };
         let step = f64::from(after.timestamp.wrapping_sub(before.timestamp)) / clock_rate;
         let passed = (after.at - before.at).as_secs_f64();
         assert!(passed < pause.as_secs_f64(), "{kind:?} after {passed} s");
         assert!((step - passed).abs() < 0.04, "{kind:?}: {step} s in {passed} s");
         let rest = &seen[at..];
-        assert!(rest.iter().all(|seen| usize::from(seen.label.source) == new.0), "and nothing of the old one");
+        assert!(
+            rest.iter().all(|seen| usize::from(seen.label.source) == new.0),
+            "and nothing of the old one"
+        );
         assert!(rest.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
         assert!(world.now - rest.last().unwrap().at < ms(100));
     }
@@ -155,9 +190,12 @@ fn goes_on(world: &World, viewer: Id, new: Id, pause: Duration) {
 
 /// How far timestamps and times of arrival differ in their steps at most.
 fn in_step(video: &[&Seen]) -> Duration {
-    let off = video.windows(2).filter(|pair| pair[0].playout.as_deref() != Some(&[0, 0, 0])).map(|pair| {
-        let step = f64::from(pair[1].timestamp.wrapping_sub(pair[0].timestamp)) / 90_000.0;
-        (step - (pair[1].at - pair[0].at).as_secs_f64()).abs()
-    });
+    let off = video
+        .windows(2)
+        .filter(|pair| pair[0].playout.as_deref() != Some(&[0, 0, 0]))
+        .map(|pair| {
+            let step = f64::from(pair[1].timestamp.wrapping_sub(pair[0].timestamp)) / 90_000.0;
+            (step - (pair[1].at - pair[0].at).as_secs_f64()).abs()
+        });
     Duration::from_secs_f64(off.fold(0.0, f64::max))
 }

@@ -8,7 +8,7 @@ use super::media::{self, Label};
 use super::offers::{self, Offered};
 use crate::core::ids::Ssrc;
 use crate::core::media::MediaKind;
-use crate::core::rtp::{self, RtpHeader, Rtcp};
+use crate::core::rtp::{self, Rtcp, RtpHeader};
 
 /// A browser asks again once per round trip.
 const NACK_AGAIN: Duration = Duration::from_millis(60);
@@ -26,12 +26,18 @@ pub struct ViewerSpec {
 
 impl ViewerSpec {
     pub fn chromium() -> Self {
-        Self { offer: offers::CHROMIUM_WATCHES.to_owned(), nacks: true }
+        Self {
+            offer: offers::CHROMIUM_WATCHES.to_owned(),
+            nacks: true,
+        }
     }
 
     /// As Chromium, but retransmissions come on the same SSRC.
     pub fn without_rtx() -> Self {
-        Self { offer: offers::without_codec(offers::CHROMIUM_WATCHES, "RTX"), nacks: true }
+        Self {
+            offer: offers::without_codec(offers::CHROMIUM_WATCHES, "RTX"),
+            nacks: true,
+        }
     }
 }
 
@@ -119,19 +125,32 @@ impl Viewer {
     pub fn rtp(&mut self, now: Instant, packet: &[u8]) {
         let header = RtpHeader::parse(packet).expect("the server sends RTP");
         let mut payload = header.payload(packet);
-        let format = self.offered.by_pt(header.pt.0).expect("only payload types of the offer are sent").clone();
+        let format = self
+            .offered
+            .by_pt(header.pt.0)
+            .expect("only payload types of the offer are sent")
+            .clone();
         let (format, seq16, repeated) = match format.repeats {
             Some(pt) => {
-                let (osn, rest) = payload.split_first_chunk::<2>().expect("a retransmission has a number");
+                let (osn, rest) = payload
+                    .split_first_chunk::<2>()
+                    .expect("a retransmission has a number");
                 payload = rest;
-                let original = self.offered.by_pt(pt).expect("a retransmission repeats a known type").clone();
+                let original = self
+                    .offered
+                    .by_pt(pt)
+                    .expect("a retransmission repeats a known type")
+                    .clone();
                 (original, u16::from_be_bytes(*osn), true)
             }
             None => (format, header.seq, false),
         };
         let source = self.sources.entry(format.kind).or_default();
         if repeated {
-            assert_ne!(source.ssrc, header.ssrc.0, "retransmissions have an SSRC of their own");
+            assert_ne!(
+                source.ssrc, header.ssrc.0,
+                "retransmissions have an SSRC of their own"
+            );
         } else if source.ssrc == 0 {
             source.ssrc = header.ssrc.0;
         } else {
@@ -149,16 +168,25 @@ impl Viewer {
         }
         if seq > source.highest {
             if seq - source.highest < NACK_WINDOW {
-                source.missing.extend((source.highest + 1..seq).map(|lost| (lost, (None, 0))));
+                source
+                    .missing
+                    .extend((source.highest + 1..seq).map(|lost| (lost, (None, 0))));
             }
             source.highest = seq;
         }
         if self.spec.nacks && !source.missing.is_empty() {
             self.next.get_or_insert(now);
         }
-        let playout = self.offered.extension(format.kind, "playout-delay").and_then(|id| {
-            header.extension.as_ref().and_then(|block| block.find(packet, id)).map(<[u8]>::to_vec)
-        });
+        let playout = self
+            .offered
+            .extension(format.kind, "playout-delay")
+            .and_then(|id| {
+                header
+                    .extension
+                    .as_ref()
+                    .and_then(|block| block.find(packet, id))
+                    .map(<[u8]>::to_vec)
+            });
         let Some(label) = media::read(&format.codec, payload) else {
             assert!(self.gullible, "the payload is a publisher's, unchanged");
             return;
@@ -180,7 +208,12 @@ impl Viewer {
     pub fn rtcp(&mut self, now: Instant, compound: &[u8]) {
         for item in rtp::feedback(compound) {
             if let Rtcp::SenderReport { ssrc, ntp, rtp, .. } = item {
-                self.reports.push(Report { at: now, ssrc: ssrc.0, ntp, rtp });
+                self.reports.push(Report {
+                    at: now,
+                    ssrc: ssrc.0,
+                    ntp,
+                    rtp,
+                });
             }
         }
     }

@@ -34,10 +34,15 @@ impl Wiretap {
         match datagram {
             [128..=191, 192..=223, ..] => {
                 let tag = if gcm { 0 } else { 10 };
-                let Some(end) = datagram.len().checked_sub(tag) else { return };
+                let Some(end) = datagram.len().checked_sub(tag) else {
+                    return;
+                };
                 let index = u32::from_be_bytes(datagram[end - 4..end].try_into().expect("four bytes"));
                 if let Some(last) = self.rtcp.insert(client, index) {
-                    assert!(index > last, "SRTCP index {index:x} to client {client} after {last:x}");
+                    assert!(
+                        index > last,
+                        "SRTCP index {index:x} to client {client} after {last:x}"
+                    );
                 }
             }
             [128..=191, _, s0, s1, _, _, _, _, c0, c1, c2, c3, ..] => {
@@ -51,7 +56,10 @@ impl Wiretap {
                 if let Some((before, at)) = sent.hashes.insert(seq, (hash, sent.count))
                     && sent.count - at < ROLLOVER
                 {
-                    assert_eq!(before, hash, "number {seq} of SSRC {ssrc} to client {client} was used twice");
+                    assert_eq!(
+                        before, hash,
+                        "number {seq} of SSRC {ssrc} to client {client} was used twice"
+                    );
                     *self.repeated.entry((client, ssrc)).or_default() += 1;
                 }
             }

@@ -55,8 +55,9 @@ fn many_streams_do_not_mix() {
     for publisher in &publishers {
         world.connect(*publisher);
     }
-    let viewers: Vec<_> =
-        (0..8).map(|n| world.watch(streams[n % 4], ViewerSpec::chromium(), n / 4)).collect();
+    let viewers: Vec<_> = (0..8)
+        .map(|n| world.watch(streams[n % 4], ViewerSpec::chromium(), n / 4))
+        .collect();
     for viewer in &viewers {
         world.connect(*viewer);
     }
@@ -64,7 +65,10 @@ fn many_streams_do_not_mix() {
     for (n, viewer) in viewers.iter().enumerate() {
         let seen = &world.viewer(*viewer).seen;
         assert!(seen.len() > 250);
-        assert!(seen.iter().all(|seen| usize::from(seen.label.source) == publishers[n % 4].0));
+        assert!(
+            seen.iter()
+                .all(|seen| usize::from(seen.label.source) == publishers[n % 4].0)
+        );
     }
 }
 
@@ -94,7 +98,11 @@ fn media_follows_a_client_to_an_address_of_another_worker() {
         assert!(gap < ms(300), "{gap:?} without a picture");
         assert!(world.now - seen.last().unwrap().at < ms(100));
         let frames = world.viewer(viewer).frames();
-        let rest = frames.iter().filter(|frame| frame.first_at > at + ms(300)).rev().skip(2);
+        let rest = frames
+            .iter()
+            .filter(|frame| frame.first_at > at + ms(300))
+            .rev()
+            .skip(2);
         assert!(rest.into_iter().all(|frame| frame.is_complete()));
     }
     assert!(world.engines[0].counters().handed_over > 0, "the viewer's");

@@ -77,10 +77,23 @@ pub enum Role {
 }
 
 enum Event {
-    Datagram { worker: usize, path: Path, data: Vec<u8> },
-    Message { worker: usize, message: Message },
-    ToClient { client: usize, data: Vec<u8> },
-    FromClient { client: usize, data: Vec<u8> },
+    Datagram {
+        worker: usize,
+        path: Path,
+        data: Vec<u8>,
+    },
+    Message {
+        worker: usize,
+        message: Message,
+    },
+    ToClient {
+        client: usize,
+        data: Vec<u8>,
+    },
+    FromClient {
+        client: usize,
+        data: Vec<u8>,
+    },
 }
 
 struct Posts {
@@ -121,13 +134,30 @@ impl World {
         let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let identity = Arc::new(Identity::generate().unwrap());
         let directory = Arc::new(Directory::default());
-        let config_of_control =
-            ControlConfig { candidates: vec![SocketAddr::new(SERVER, 8000)], ..ControlConfig::default() };
-        let control = Control::new(config_of_control, identity.fingerprint().clone(), directory.clone());
+        let config_of_control = ControlConfig {
+            candidates: vec![SocketAddr::new(SERVER, 8000)],
+            ..ControlConfig::default()
+        };
+        let control = Control::new(
+            config_of_control,
+            identity.fingerprint().clone(),
+            directory.clone(),
+        );
         let posted = Arc::new(Mutex::new(Vec::new()));
-        control.attach(Box::new(Posts { posted: posted.clone(), workers }));
-        let engine =
-            |id| Engine::new(WorkerId(id), config, identity.clone(), directory.clone(), start, wall);
+        control.attach(Box::new(Posts {
+            posted: posted.clone(),
+            workers,
+        }));
+        let engine = |id| {
+            Engine::new(
+                WorkerId(id),
+                config,
+                identity.clone(),
+                directory.clone(),
+                start,
+                wall,
+            )
+        };
         Self {
             now: start,
             start,
@@ -161,10 +191,20 @@ impl World {
         down: Conditions,
     ) -> Id {
         let (test, offer) = self.offer(&spec.offer);
-        let accepted = self.control.publish(&name(stream), &Offer::parse(&offer).unwrap()).unwrap();
+        let accepted = self
+            .control
+            .publish(&name(stream), &Offer::parse(&offer).unwrap())
+            .unwrap();
         let source = self.clients.len() as u16;
         let publisher = Publisher::new(spec, &Offered::read(&offer), source, self.start);
-        self.add(test, accepted, worker, up, down, Role::Publisher(Box::new(publisher)))
+        self.add(
+            test,
+            accepted,
+            worker,
+            up,
+            down,
+            Role::Publisher(Box::new(publisher)),
+        )
     }
 
     /// A viewer whose datagrams reach this worker, 10 ms away.
@@ -192,14 +232,18 @@ impl World {
         down: Conditions,
     ) -> Result<Id, Refused> {
         let (test, offer) = self.offer(&spec.offer);
-        let accepted = self.control.watch(&name(stream), &Offer::parse(&offer).unwrap())?;
+        let accepted = self
+            .control
+            .watch(&name(stream), &Offer::parse(&offer).unwrap())?;
         let viewer = Viewer::new(spec, Offered::read(&offer));
         Ok(self.add(test, accepted, worker, up, down, Role::Viewer(Box::new(viewer))))
     }
 
     /// Ten seconds at most until the client is connected.
     pub fn connect(&mut self, id: Id) -> Id {
-        self.run_until(Duration::from_secs(10), |world| world.client(id).test.is_connected());
+        self.run_until(Duration::from_secs(10), |world| {
+            world.client(id).test.is_connected()
+        });
         id
     }
 
@@ -248,7 +292,11 @@ impl World {
     /// The client seals and sends a plain RTP or RTCP packet now; one that cannot be sealed is not sent.
     pub fn send(&mut self, id: Id, plain: &[u8], rtcp: bool) {
         let client = &mut self.clients[id.0];
-        let sealed = if rtcp { client.test.seal_rtcp(plain) } else { client.test.seal_rtp(plain) };
+        let sealed = if rtcp {
+            client.test.seal_rtcp(plain)
+        } else {
+            client.test.seal_rtp(plain)
+        };
         assert!(client.test.is_connected());
         if let Some(sealed) = sealed {
             self.send_raw(id, &sealed);
@@ -284,9 +332,15 @@ impl World {
     pub fn restart_ice(&mut self, id: Id) {
         let session = self.clients[id.0].session;
         // The client makes its new credentials before it hears of ours.
-        let known = IceCredentials { ufrag: "none".to_owned(), pwd: "0123456789012345678901".to_owned() };
+        let known = IceCredentials {
+            ufrag: "none".to_owned(),
+            pwd: "0123456789012345678901".to_owned(),
+        };
         let local = self.clients[id.0].test.restart_ice(self.now, &known);
-        let restart = self.control.restart_ice(&session, local.clone()).expect("the session lives");
+        let restart = self
+            .control
+            .restart_ice(&session, local.clone())
+            .expect("the session lives");
         let client = &mut self.clients[id.0];
         client.etag = restart.etag;
         client.test.answer_restart(self.now, &restart.local_ice);
@@ -305,7 +359,10 @@ impl World {
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) {
         let until = self.now + limit;
         while !done(self) {
-            assert!(self.next_event().is_some_and(|at| at <= until), "not within {limit:?}");
+            assert!(
+                self.next_event().is_some_and(|at| at <= until),
+                "not within {limit:?}"
+            );
             self.step();
         }
     }
@@ -315,8 +372,11 @@ impl World {
         if speaks_gcm(self.clients.len()) {
             profiles.push(SrtpProfile::AeadAes128Gcm);
         }
-        let options =
-            ClientOptions { dtls_role: offers::dtls_role(template), profiles, ..ClientOptions::default() };
+        let options = ClientOptions {
+            dtls_role: offers::dtls_role(template),
+            profiles,
+            ..ClientOptions::default()
+        };
         let test = TestClient::new(options);
         let salt = (self.clients.len() as u32).wrapping_mul(0x0101_0101);
         let offer = offers::adapt(template, &test, salt);
@@ -334,10 +394,16 @@ impl World {
     ) -> Id {
         let index = self.clients.len();
         let line = |key: &str| {
-            let found = accepted.answer.lines().find_map(|line| line.trim().strip_prefix(key));
+            let found = accepted
+                .answer
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(key));
             found.expect("the answer has it").to_owned()
         };
-        let ice = IceCredentials { ufrag: line("a=ice-ufrag:"), pwd: line("a=ice-pwd:") };
+        let ice = IceCredentials {
+            ufrag: line("a=ice-ufrag:"),
+            pwd: line("a=ice-pwd:"),
+        };
         test.start(self.now, &ice, self.identity.fingerprint());
         let address = SocketAddr::from(([192, 0, 2, 1 + (index / 250) as u8], 1000 + index as u16));
         self.addresses.insert(address, index);
@@ -362,7 +428,11 @@ impl World {
 
     fn next_event(&mut self) -> Option<Instant> {
         let event = self.events.first_key_value().map(|((at, _), _)| *at);
-        let clients = self.clients.iter().filter(|client| !client.vanished).filter_map(|client| client.wake);
+        let clients = self
+            .clients
+            .iter()
+            .filter(|client| !client.vanished)
+            .filter_map(|client| client.wake);
         let sweep = self.last_sweep + Duration::from_secs(1);
         let engines = self.engines.iter_mut().filter_map(Engine::poll_timeout);
         clients.chain(event).chain([sweep]).chain(engines).min()
@@ -379,7 +449,11 @@ impl World {
                 break;
             }
             match entry.remove() {
-                Event::Datagram { worker, path, mut data } => {
+                Event::Datagram {
+                    worker,
+                    path,
+                    mut data,
+                } => {
                     self.engines[worker].handle_datagram(now, path, &mut data);
                     touched[worker] = true;
                 }
@@ -417,7 +491,9 @@ impl World {
         let mut out = Collected::default();
         self.engines[worker].flush(self.now, &mut out);
         for (path, data) in out.0 {
-            let Some(index) = self.addresses.get(&path.remote).copied() else { continue };
+            let Some(index) = self.addresses.get(&path.remote).copied() else {
+                continue;
+            };
             let client = &mut self.clients[index];
             self.wiretap.listen(index, client.gcm, &data);
             if client.vanished {
@@ -430,9 +506,18 @@ impl World {
         while let Some(effect) = self.engines[worker].poll_effect() {
             match effect {
                 Effect::ToWorker(to, message) => {
-                    *self.messages.entry((worker as u16, message_name(&message))).or_default() += 1;
+                    *self
+                        .messages
+                        .entry((worker as u16, message_name(&message)))
+                        .or_default() += 1;
                     let at = self.now + MESSAGE_DELAY;
-                    self.push(at, Event::Message { worker: usize::from(to.0), message });
+                    self.push(
+                        at,
+                        Event::Message {
+                            worker: usize::from(to.0),
+                            message,
+                        },
+                    );
                 }
                 Effect::ToControl(notice) => {
                     let wall = SystemTime::UNIX_EPOCH + self.elapsed();
@@ -449,7 +534,13 @@ impl World {
         let mut at = self.now + MESSAGE_DELAY;
         for (worker, message) in posted {
             at += CONTROL_PACE;
-            self.push(at, Event::Message { worker: usize::from(worker.0), message });
+            self.push(
+                at,
+                Event::Message {
+                    worker: usize::from(worker.0),
+                    message,
+                },
+            );
         }
     }
 
@@ -497,7 +588,11 @@ impl World {
                 Role::Viewer(viewer) => {
                     let mut compounds = Vec::new();
                     viewer.handle_timeout(now, &mut compounds);
-                    let rtcp = |plain| Outgoing { plain, rtcp: true, extra: Duration::ZERO };
+                    let rtcp = |plain| Outgoing {
+                        plain,
+                        rtcp: true,
+                        extra: Duration::ZERO,
+                    };
                     out.extend(compounds.into_iter().map(rtcp));
                 }
             }
@@ -516,7 +611,11 @@ impl World {
     fn send_out(&mut self, index: usize, out: Vec<Outgoing>) {
         for Outgoing { plain, rtcp, extra } in out {
             let client = &mut self.clients[index];
-            let sealed = if rtcp { client.test.seal_rtcp(&plain) } else { client.test.seal_rtp(&plain) };
+            let sealed = if rtcp {
+                client.test.seal_rtcp(&plain)
+            } else {
+                client.test.seal_rtp(&plain)
+            };
             let data = sealed.expect("only connected clients send media");
             if extra.is_zero() {
                 self.from_client(index, data);
@@ -532,7 +631,10 @@ impl World {
         if client.vanished {
             return;
         }
-        let path = Path { remote: client.address, local: Some(SERVER) };
+        let path = Path {
+            remote: client.address,
+            local: Some(SERVER),
+        };
         let worker = client.worker;
         if let Some(at) = client.up.carry(self.now, data.len()) {
             self.push(at, Event::Datagram { worker, path, data });
