@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shibuki_loadtest::cmd::{publish, watch};
+use shibuki_loadtest::cmd::{bench, publish, watch};
 
 /// Publishes to and watches any WHIP/WHEP server, and measures what it does
 #[derive(Parser)]
@@ -19,15 +19,21 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Watch with many viewers and measure
     Watch(watch::WatchArgs),
+    /// Start a server and measure what forwarding costs it
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,rtc_dtls=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let result = match Cli::parse().command {
         Command::Publish(args) => publish::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

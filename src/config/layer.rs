@@ -8,11 +8,14 @@ use clap::{ArgAction, Args, Parser};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::values::{CorsOrigin, EtagMode, IceServer, Key, LogFormat, OnConflict};
+use super::values::{CorsOrigin, Key, LogFormat, conflict_policy, etag_mode, ice_server};
 use super::values::{flexible_keys, listen_address, log_filter, network, texts};
+use crate::control::OnConflict;
+use crate::http::{EtagMode, IceServer};
 
 pub(super) const DEFAULT_FILE: &str = "shibuki.toml";
 pub(super) const HTTP: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080);
+pub(super) const MEDIA_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 pub(super) const MAX_WORKERS: usize = 256;
 pub(super) const MAX_SESSIONS: usize = 10_000;
 pub(super) const MAX_VIEWERS_PER_STREAM: usize = 10_000;
@@ -67,7 +70,7 @@ pub(super) struct Layer {
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     pub media_port: Option<u16>,
 
-    /// Local address for media; :: means all, of IPv4 and IPv6 [default: HTTP's]
+    /// Local address for media; :: means all, of IPv4 and IPv6, also where HTTP listens on one only [default: ::]
     #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
     pub media_address: Option<IpAddr>,
 
@@ -81,7 +84,8 @@ pub(super) struct Layer {
     pub workers: Option<usize>,
 
     /// STUN and TURN servers announced to clients: URL, or URL|USERNAME|CREDENTIAL [default: none]
-    #[arg(long, value_name = "SERVER", value_delimiter = ',', help_heading = "Network")]
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', value_parser = ice_server, help_heading = "Network")]
+    #[serde(deserialize_with = "super::values::ice_servers")]
     pub ice_servers: Option<Vec<IceServer>>,
 
     /// Reverse proxies, as addresses or networks, whose X-Forwarded-For is believed [default: none]
@@ -122,8 +126,9 @@ pub(super) struct Layer {
         long,
         value_name = "POLICY",
         help_heading = "Streams",
-        hide_possible_values = true
+        value_parser = conflict_policy
     )]
+    #[serde(deserialize_with = "super::values::conflict")]
     pub on_conflict: Option<OnConflict>,
 
     /// Refuse viewers (409) while nobody publishes, instead of letting them wait [default: false]
@@ -139,12 +144,13 @@ pub(super) struct Layer {
     )]
     pub require_publisher: Option<bool>,
 
-    /// Largest burst with which a new viewer starts, in bytes, 0 to 1000000000; 0: never start from the past
+    /// Most of a stream that is kept for a new viewer to start with, in bytes, 100000 to 1000000000
     /// [default: 8000000]
     #[arg(long, value_name = "BYTES", help_heading = "Streams")]
     pub burst_max_bytes: Option<usize>,
 
-    /// Oldest keyframe with which a new viewer starts, in seconds, 0 to 120 [default: 10]
+    /// Oldest keyframe with which a new viewer starts, in seconds, 0 to 120; 0: viewers wait for the next one
+    /// [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = "Streams")]
     pub burst_max_seconds: Option<u64>,
 
@@ -187,8 +193,9 @@ pub(super) struct Layer {
         long,
         value_name = "MODE",
         help_heading = "Limits",
-        hide_possible_values = true
+        value_parser = etag_mode
     )]
+    #[serde(deserialize_with = "super::values::etag")]
     pub etag: Option<EtagMode>,
 
     /// What to log: error, warn, info, debug, trace, also by module (info,shibuki::http=debug) [default: info]
@@ -278,7 +285,12 @@ impl Layer {
         let count = |value: Option<usize>| value.map(|v| v as u64);
         let ranges = [
             ("workers", count(self.workers), 1, MAX_WORKERS as u64),
-            ("burst-max-bytes", count(self.burst_max_bytes), 0, 1_000_000_000),
+            (
+                "burst-max-bytes",
+                count(self.burst_max_bytes),
+                100_000,
+                1_000_000_000,
+            ),
             ("burst-max-seconds", self.burst_max_seconds, 0, 120),
             ("burst-rate", self.burst_rate, 100_000, 10_000_000_000),
             ("max-sessions", count(self.max_sessions), 1, 1_000_000),
@@ -322,12 +334,6 @@ impl Layer {
                     message: "the list is empty; leave the key out if anybody may".into(),
                 });
             }
-        }
-        for server in self.ice_servers.iter().flatten() {
-            server.check().map_err(|message| Problem {
-                key: "ice-servers",
-                message: message.into(),
-            })?;
         }
         if let Some(Err(error)) = self.log.as_deref().map(log_filter) {
             return Err(Problem {

@@ -30,16 +30,19 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
 
+use crate::control::OnConflict;
 use crate::core::ids::Bitrate;
+use crate::http::{EtagMode, IceServer};
 use layer::{DEFAULT_FILE, Flags, Layer};
-pub use values::{CorsOrigin, EtagMode, IceServer, Key, LogFormat, OnConflict, Secret};
+pub use values::{CorsOrigin, Key, LogFormat, Secret};
 
 /// Everything the server can be told, complete and consistent. The fields are the keys of `shibuki --help`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where HTTP listens.
     pub http: SocketAddr,
-    /// Where media is received: `media-address` and `media-port`.
+    /// Where media is received: `media-address` and `media-port`. All addresses even if HTTP has only one: behind
+    /// a reverse proxy media comes directly all the same.
     pub media: SocketAddr,
     pub public_ips: Vec<IpAddr>,
     pub workers: usize,
@@ -125,7 +128,7 @@ impl Config {
     /// Defaults for what is not set, and what the layers can only be told together.
     fn complete(layer: Layer, file: Option<PathBuf>) -> Result<Self, ConfigError> {
         let http = layer.http.unwrap_or(layer::HTTP);
-        let media_address = layer.media_address.unwrap_or(http.ip());
+        let media_address = layer.media_address.unwrap_or(layer::MEDIA_ADDRESS);
         let public_ips = layer.public_ip.unwrap_or_default();
         if let Some(ip) = public_ips.iter().find(|ip| !reachable_by(**ip, media_address)) {
             return Err(ConfigError::Invalid(format!(

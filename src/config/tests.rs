@@ -3,8 +3,8 @@ use super::*;
 #[test]
 fn without_anything_it_is_an_open_server_on_port_8080() {
     let config = Setup::default().load().unwrap();
-    assert_eq!(config.http, "[::]:8080".parse::<std::net::SocketAddr>().unwrap());
-    assert_eq!(config.media, "[::]:8080".parse::<std::net::SocketAddr>().unwrap());
+    assert_eq!(config.http.to_string(), "[::]:8080");
+    assert_eq!(config.media.to_string(), "[::]:8080");
     assert_eq!(config.on_conflict, OnConflict::Takeover);
     assert_eq!(config.burst_max_bytes, 8_000_000);
     assert_eq!(config.burst_max_age, Duration::from_secs(10));
@@ -32,11 +32,17 @@ fn flags_win_over_environment_over_file_over_defaults() {
 }
 
 #[test]
+fn media_comes_to_all_addresses_even_if_http_is_behind_a_proxy() {
+    let config = Setup::default().flags(&["--http=127.0.0.1:9000"]).load().unwrap();
+    assert_eq!(config.media.to_string(), "[::]:9000");
+}
+
+#[test]
 fn every_key_can_be_set_everywhere() {
     let file = r#"
         http = "127.0.0.1:9000"
         media-port = 9001
-        media-address = "::"
+        media-address = "0.0.0.0"
         public-ip = ["203.0.113.5"]
         workers = 3
         trusted-proxies = ["10.0.0.0/8", "::1"]
@@ -44,7 +50,7 @@ fn every_key_can_be_set_everywhere() {
         cors-origins = ["https://example.org/"]
         on-conflict = "reject"
         require-publisher = true
-        burst-max-bytes = 1
+        burst-max-bytes = 100_000
         burst-max-seconds = 2
         burst-rate = 300_000
         max-sessions = 40
@@ -66,7 +72,7 @@ fn every_key_can_be_set_everywhere() {
     let flags = [
         "--http=127.0.0.1:9000",
         "--media-port=9001",
-        "--media-address=::",
+        "--media-address=0.0.0.0",
         "--public-ip=203.0.113.5",
         "--workers=3",
         "--trusted-proxies=10.0.0.0/8,::1",
@@ -74,7 +80,7 @@ fn every_key_can_be_set_everywhere() {
         "--cors-origins=https://example.org/",
         "--on-conflict=reject",
         "--require-publisher=true",
-        "--burst-max-bytes=1",
+        "--burst-max-bytes=100000",
         "--burst-max-seconds=2",
         "--burst-rate=300000",
         "--max-sessions=40",
@@ -113,9 +119,9 @@ fn every_key_can_be_set_everywhere() {
     };
     assert_eq!(shown(&by_file), shown(&by_flags));
     assert_eq!(shown(&by_environment), shown(&by_flags));
-    assert_eq!(by_flags.media, "[::]:9001".parse::<std::net::SocketAddr>().unwrap());
+    assert_eq!(by_flags.media.to_string(), "0.0.0.0:9001");
     assert_eq!(by_flags.cors_origins[0].as_str(), "https://example.org");
-    assert_eq!(by_flags.ice_servers[0].credential.as_ref().unwrap().reveal(), "p");
+    assert_eq!(by_flags.ice_servers[0].credential.as_deref().unwrap(), "p");
     let keys: Vec<&str> = by_flags.publish_keys.iter().map(|k| k.key.reveal()).collect();
     assert_eq!(keys, ["a", "b"]);
 

@@ -12,28 +12,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use tracing_subscriber::EnvFilter;
 
+use crate::control::OnConflict;
 use crate::core::ids::StreamName;
-
-/// When a second publisher comes to a stream.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnConflict {
-    /// It replaces the first one; viewers stay.
-    #[default]
-    Takeover,
-    /// It is refused with `409`.
-    Reject,
-}
-
-/// How a PATCH without `If-Match` is met.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum EtagMode {
-    #[default]
-    Lenient,
-    /// `428`, as RFC 9725 §4.3.1 has it.
-    Strict,
-}
+use crate::http::{EtagMode, IceServer};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -82,66 +63,6 @@ impl FromStr for Key {
     }
 }
 
-/// A STUN or TURN server for clients.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct IceServer {
-    /// `stun:host:port`, `turn:host:port?transport=udp`, … (RFC 7064, RFC 7065).
-    pub url: String,
-    /// Both or neither.
-    pub username: Option<String>,
-    pub credential: Option<Secret>,
-}
-
-impl IceServer {
-    pub(super) fn check(&self) -> Result<(), &'static str> {
-        if !["stun:", "stuns:", "turn:", "turns:"]
-            .iter()
-            .any(|scheme| self.url.starts_with(scheme))
-        {
-            return Err("an ICE server's URL starts with stun:, stuns:, turn: or turns:");
-        }
-        // OBS splits Link headers at every ',' and their parameters at every ';', quoted or not.
-        let plain = |text: &str| {
-            text.bytes()
-                .all(|b| b.is_ascii_graphic() && !b",;\"\\<>".contains(&b))
-        };
-        let texts = [
-            Some(self.url.as_str()),
-            self.username.as_deref(),
-            self.credential.as_ref().map(Secret::reveal),
-        ];
-        if !texts.into_iter().flatten().all(plain) {
-            return Err(
-                "an ICE server's URL, username and credential are visible ASCII without , ; \" \\ < >",
-            );
-        }
-        if self.username.is_some() != self.credential.is_some() {
-            return Err("an ICE server has a username and a credential, or neither");
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for IceServer {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.split('|').map(str::to_owned);
-        let url = parts.next().unwrap_or_default();
-        let server = Self {
-            url,
-            username: parts.next(),
-            credential: parts.next().map(Secret),
-        };
-        if parts.next().is_some() {
-            return Err("an ICE server is URL or URL|USERNAME|CREDENTIAL");
-        }
-        server.check()?;
-        Ok(server)
-    }
-}
-
 /// A web origin (RFC 6454 §6.2), or `*` for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorsOrigin(String);
@@ -172,6 +93,38 @@ impl FromStr for CorsOrigin {
         }
         Ok(Self(text.to_ascii_lowercase()))
     }
+}
+
+pub(super) fn conflict_policy(text: &str) -> Result<OnConflict, &'static str> {
+    match text {
+        "takeover" => Ok(OnConflict::Takeover),
+        "reject" => Ok(OnConflict::Reject),
+        _ => Err("expected takeover or reject"),
+    }
+}
+
+pub(super) fn etag_mode(text: &str) -> Result<EtagMode, &'static str> {
+    match text {
+        "lenient" => Ok(EtagMode::Lenient),
+        "strict" => Ok(EtagMode::Strict),
+        _ => Err("expected lenient or strict"),
+    }
+}
+
+/// `URL`, or `URL|USERNAME|CREDENTIAL`.
+pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
+    let mut parts = text.split('|').map(str::to_owned);
+    let url = parts.next().unwrap_or_default();
+    let server = IceServer {
+        url,
+        username: parts.next(),
+        credential: parts.next(),
+    };
+    if parts.next().is_some() {
+        return Err("an ICE server is URL or URL|USERNAME|CREDENTIAL".into());
+    }
+    server.link().map_err(|error| error.to_string())?;
+    Ok(server)
 }
 
 /// `ADDRESS:PORT`, or a port alone for all addresses.
@@ -212,6 +165,47 @@ pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -
         .max_by(|a, b| a.0.total_cmp(&b.0));
     best.map(|(_, name)| format!("; did you mean '{name}'?"))
         .unwrap_or_default()
+}
+
+pub(super) fn conflict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OnConflict>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    conflict_policy(&text).map(Some).map_err(de::Error::custom)
+}
+
+pub(super) fn etag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EtagMode>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    etag_mode(&text).map(Some).map_err(de::Error::custom)
+}
+
+pub(super) fn ice_servers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<IceServer>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        url: String,
+        username: Option<String>,
+        credential: Option<String>,
+    }
+    let entries = Vec::<Entry>::deserialize(deserializer)?;
+    let server = |Entry {
+                      url,
+                      username,
+                      credential,
+                  }| {
+        let server = IceServer {
+            url,
+            username,
+            credential,
+        };
+        server.link().map_err(de::Error::custom)?;
+        Ok(server)
+    };
+    entries
+        .into_iter()
+        .map(server)
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {

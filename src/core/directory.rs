@@ -40,14 +40,21 @@ pub enum Claim {
 impl Directory {
     pub fn add(&self, spec: Arc<SessionSpec>) {
         let local = spec.transport.local_ice.clone();
-        let entry = Entry { session: spec.id, pwd: local.pwd, spec: Some(spec), owner: None };
+        let entry = Entry {
+            session: spec.id,
+            pwd: local.pwd,
+            spec: Some(spec),
+            owner: None,
+        };
         self.lock().insert(local.ufrag, entry);
     }
 
     /// A restarted session answers to new credentials besides the old ones.
     pub fn restart(&self, session: SessionId, local: &IceCredentials, remote: &IceCredentials) {
         let mut entries = self.lock();
-        let Some((ufrag, entry)) = entries.iter_mut().find(|(_, entry)| entry.session == session) else { return };
+        let Some((ufrag, entry)) = entries.iter_mut().find(|(_, entry)| entry.session == session) else {
+            return;
+        };
         let ufrag = ufrag.clone();
         // Nobody has the session yet: it simply starts with the new credentials.
         let spec = entry.spec.take().map(|spec| {
@@ -56,7 +63,12 @@ impl Directory {
             spec.transport.remote_ice = remote.clone();
             Arc::new(spec)
         });
-        let entry = Entry { session, pwd: local.pwd.clone(), owner: entry.owner, spec };
+        let entry = Entry {
+            session,
+            pwd: local.pwd.clone(),
+            owner: entry.owner,
+            spec,
+        };
         if entry.spec.is_some() {
             entries.remove(&ufrag);
         }
@@ -74,7 +86,9 @@ impl Directory {
     /// `authentic` checks the datagram at hand against the password; without its word nothing is claimed.
     pub fn claim(&self, ufrag: &str, worker: WorkerId, authentic: impl FnOnce(&str) -> bool) -> Claim {
         let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(ufrag) else { return Claim::Unknown };
+        let Some(entry) = entries.get_mut(ufrag) else {
+            return Claim::Unknown;
+        };
         if !authentic(&entry.pwd) {
             return Claim::Unknown;
         }

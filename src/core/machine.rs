@@ -46,6 +46,11 @@ pub trait Outbox {
     /// or `None` to send nothing after all. Datagrams to the same path written one after the other, of equal
     /// length but for a shorter last one, cost one system call together.
     fn datagram(&mut self, path: &Path, max_len: usize, fill: impl FnOnce(&mut [u8]) -> Option<usize>);
+
+    /// Datagrams wait because the network takes no more right now: what can wait should.
+    fn is_congested(&self) -> bool {
+        false
+    }
 }
 
 /// What a driver performs on behalf of the core.

@@ -240,6 +240,10 @@ impl<W: Wire> Outbox for Batcher<W> {
             None => {}
         }
     }
+
+    fn is_congested(&self) -> bool {
+        self.blocked
+    }
 }
 
 /// Returns false if the socket got full; what is sent is marked as such.

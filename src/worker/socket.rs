@@ -302,13 +302,13 @@ mod tests {
     #[test]
     fn mapped_addresses_become_plain_ipv4_and_back() {
         let path = path_of(&meta("[::ffff:192.0.2.7]:5000", "::ffff:198.51.100.1")).unwrap();
-        assert_eq!(path.remote, "192.0.2.7:5000".parse::<SocketAddr>().unwrap());
-        assert_eq!(path.local, Some("198.51.100.1".parse().unwrap()));
+        assert_eq!(path.remote.to_string(), "192.0.2.7:5000");
+        assert_eq!(path.local.unwrap().to_string(), "198.51.100.1");
 
         let link = Link::new(UdpSocket::bind("[::1]:0").unwrap(), now()).unwrap();
         let (remote, local) = link.destination(&path).unwrap();
-        assert_eq!(remote, "[::ffff:192.0.2.7]:5000".parse::<SocketAddr>().unwrap());
-        assert_eq!(local, Some("::ffff:198.51.100.1".parse().unwrap()));
+        assert_eq!(remote.to_string(), "[::ffff:192.0.2.7]:5000");
+        assert_eq!(local.unwrap().to_string(), "::ffff:198.51.100.1");
 
         let link = Link::new(UdpSocket::bind("127.0.0.1:0").unwrap(), now()).unwrap();
         assert_eq!(link.destination(&path), Some((path.remote, path.local)));

@@ -31,6 +31,7 @@ interface Rates {
 export interface ViewerStats extends Rates {
   /** All bytes of media so far. */
   bytes: number;
+  videoBytes: number;
   packetsLost: number;
   jitterMs: number | null;
   /** Mean time in the jitter buffer since the last report. */
@@ -83,6 +84,7 @@ export class StatsReader {
       ...this.#rates(totals, previous, entries, video, audio),
       lossPercent: received + missing > 0 ? (100 * missing) / (received + missing) : null,
       bytes: totals.videoBytes + totals.audioBytes,
+      videoBytes: totals.videoBytes,
       packetsLost: lost,
       jitterMs: milliseconds(video?.jitter ?? audio?.jitter),
       bufferMs:

@@ -151,7 +151,8 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     this.emit('stats', stats);
     if (stats.bytes > this.#bytes) {
       this.#bytes = stats.bytes;
-      this.#media();
+      // Video before its first keyframe is nothing to look at yet.
+      if (stats.videoBytes === 0 || stats.framesDecoded > 0) this.#media();
     } else if (this.#connection.state === 'connected') {
       this.#silence();
     }

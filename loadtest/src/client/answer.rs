@@ -73,14 +73,20 @@ impl Answer {
         if self.candidates.is_empty() {
             return Err(AnswerError::NoCandidate);
         }
-        if self.media.iter().all(|media| media.rejected || media.formats.is_empty()) {
+        if self
+            .media
+            .iter()
+            .all(|media| media.rejected || media.formats.is_empty())
+        {
             return Err(AnswerError::NothingAccepted);
         }
         Ok(self)
     }
 
     pub fn track(&self, kind: &str) -> Option<&AnsweredMedia> {
-        self.media.iter().find(|media| media.kind == kind && !media.rejected)
+        self.media
+            .iter()
+            .find(|media| media.kind == kind && !media.rejected)
     }
 
     // Everything is bundled on the first section's transport, so the first value of each counts.
@@ -113,8 +119,16 @@ impl AnsweredMedia {
         let mut fields = line.split_ascii_whitespace();
         let kind = fields.next().unwrap_or_default().to_owned();
         let rejected = fields.next() == Some("0");
-        let formats = fields.skip(1).filter_map(|pt| Some((pt.parse().ok()?, String::new(), 0))).collect();
-        Self { kind, rejected, formats, ..Self::default() }
+        let formats = fields
+            .skip(1)
+            .filter_map(|pt| Some((pt.parse().ok()?, String::new(), 0)))
+            .collect();
+        Self {
+            kind,
+            rejected,
+            formats,
+            ..Self::default()
+        }
     }
 
     fn attribute(&mut self, name: &str, value: &str) {
@@ -158,15 +172,20 @@ impl AnsweredMedia {
 
 fn parse_fingerprint(value: &str) -> Option<(String, Vec<u8>)> {
     let (hash, digest) = value.trim().split_once(' ')?;
-    let digest: Option<Vec<u8>> =
-        digest.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    let digest: Option<Vec<u8>> = digest
+        .trim()
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16).ok())
+        .collect();
     let hash = hash.to_ascii_lowercase();
     matches!(hash.as_str(), "sha-256" | "sha-384" | "sha-512").then_some((hash, digest?))
 }
 
 fn parse_candidate(value: &str) -> Option<SocketAddr> {
     let fields: Vec<&str> = value.split_ascii_whitespace().collect();
-    let [_, component, transport, _, address, port, ..] = fields[..] else { return None };
+    let [_, component, transport, _, address, port, ..] = fields[..] else {
+        return None;
+    };
     if component != "1" || !transport.eq_ignore_ascii_case("udp") {
         return None;
     }
@@ -188,7 +207,7 @@ mod tests {
     #[test]
     fn what_matters_is_found() {
         let answer = Answer::parse(ANSWER).expect("usable");
-        assert_eq!(answer.candidates, ["192.0.2.1:3478".parse::<std::net::SocketAddr>().expect("an address")]);
+        assert_eq!(answer.candidates, [SocketAddr::from(([192, 0, 2, 1], 3478))]);
         assert_eq!(answer.fingerprints, [("sha-256".to_owned(), vec![0, 255])]);
         assert!(!answer.server_is_dtls_client);
         let video = answer.track("video").expect("accepted");
@@ -201,8 +220,17 @@ mod tests {
     fn an_unusable_answer_says_why() {
         let unusable = |text: &str| Answer::parse(text).expect_err("unusable");
         assert_eq!(unusable("{\"error\":1}"), AnswerError::NotSdp);
-        assert_eq!(unusable(&ANSWER.replace("a=ice-pwd:p\r\n", "")), AnswerError::Missing("ice-ufrag and ice-pwd"));
-        assert_eq!(unusable(&ANSWER.replace(" udp ", " tcp ")), AnswerError::NoCandidate);
-        assert_eq!(unusable(&ANSWER.replace("m=video 9", "m=video 0")), AnswerError::NothingAccepted);
+        assert_eq!(
+            unusable(&ANSWER.replace("a=ice-pwd:p\r\n", "")),
+            AnswerError::Missing("ice-ufrag and ice-pwd")
+        );
+        assert_eq!(
+            unusable(&ANSWER.replace(" udp ", " tcp ")),
+            AnswerError::NoCandidate
+        );
+        assert_eq!(
+            unusable(&ANSWER.replace("m=video 9", "m=video 0")),
+            AnswerError::NothingAccepted
+        );
     }
 }

@@ -23,7 +23,9 @@ const FLIGHT_INTERVAL: Duration = Duration::from_millis(100);
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
 
 /// Which SRTP profiles are offered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum SrtpChoice {
     /// As Chromium: AES_CM_128_HMAC_SHA1_80, AEAD_AES_256_GCM, AEAD_AES_128_GCM. The server chooses.
@@ -38,7 +40,11 @@ impl SrtpChoice {
         use SrtpProtectionProfile::*;
         match self {
             SrtpChoice::Both => {
-                vec![Srtp_Aes128_Cm_Hmac_Sha1_80, Srtp_Aead_Aes_256_Gcm, Srtp_Aead_Aes_128_Gcm]
+                vec![
+                    Srtp_Aes128_Cm_Hmac_Sha1_80,
+                    Srtp_Aead_Aes_256_Gcm,
+                    Srtp_Aead_Aes_128_Gcm,
+                ]
             }
             SrtpChoice::Gcm => vec![Srtp_Aead_Aes_128_Gcm],
             SrtpChoice::Cm => vec![Srtp_Aes128_Cm_Hmac_Sha1_80],
@@ -78,7 +84,11 @@ impl Identity {
             rtc::crypto::default_provider().map_err(|error| DtlsError::Protocol(error.to_string()))?;
         let certificate =
             Certificate::generate_self_signed(vec!["shibuki-loadtest".to_owned()], provider.crypto())?;
-        let der = certificate.certificate.first().map(|der| der.as_ref().to_vec()).unwrap_or_default();
+        let der = certificate
+            .certificate
+            .first()
+            .map(|der| der.as_ref().to_vec())
+            .unwrap_or_default();
         let fingerprint = digest::digest(&digest::SHA256, &der)
             .as_ref()
             .iter()
@@ -144,7 +154,11 @@ impl Dtls {
         if client {
             endpoint.connect(now, PEER, identity.client.clone(), None)?;
         }
-        Ok(Self { endpoint, fingerprints, client })
+        Ok(Self {
+            endpoint,
+            fingerprints,
+            client,
+        })
     }
 
     pub fn handle(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<DtlsEvent>, DtlsError> {
@@ -186,7 +200,11 @@ impl Dtls {
             .endpoint
             .get_connection_state(PEER)
             .ok_or_else(|| DtlsError::Protocol("the association is gone".to_owned()))?;
-        let certificate = state.peer_certificates.first().map(Vec::as_slice).unwrap_or_default();
+        let certificate = state
+            .peer_certificates
+            .first()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let matches = |(hash, expected): &(String, Vec<u8>)| {
             let algorithm = match hash.as_str() {
                 "sha-256" => &digest::SHA256,
@@ -206,6 +224,10 @@ impl Dtls {
         };
         let material = state.export_keying_material(EXPORTER_LABEL, &[], profile.exporter_len())?;
         let (ours, theirs) = srtp::split_keys(profile, material.as_ref(), self.client)?;
-        Ok(Keys { profile, ours, theirs })
+        Ok(Keys {
+            profile,
+            ours,
+            theirs,
+        })
     }
 }

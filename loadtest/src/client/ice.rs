@@ -28,9 +28,14 @@ impl Credentials {
     pub fn random() -> Self {
         let text = |len: usize| -> String {
             const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-            (0..len).map(|_| ALPHABET[usize::from(rand::random::<u8>() & 63)] as char).collect()
+            (0..len)
+                .map(|_| ALPHABET[usize::from(rand::random::<u8>() & 63)] as char)
+                .collect()
         };
-        Self { ufrag: text(8), pwd: text(24) }
+        Self {
+            ufrag: text(8),
+            pwd: text(24),
+        }
     }
 }
 
@@ -73,7 +78,12 @@ impl Ice {
     ) -> Self {
         let checks: Vec<Check> = candidates
             .zip(0u32..)
-            .map(|(to, place)| Check { to, id: random_id(), due: now + PACE * place, retry: FIRST_RETRY })
+            .map(|(to, place)| Check {
+                to,
+                id: random_id(),
+                due: now + PACE * place,
+                retry: FIRST_RETRY,
+            })
             .collect();
         let next = checks.first().map(|check| check.due);
         Self {
@@ -106,14 +116,20 @@ impl Ice {
     }
 
     pub fn consent_expired(&self, now: Instant) -> bool {
-        self.consented_at.is_some_and(|at| now.saturating_duration_since(at) > CONSENT_EXPIRES)
+        self.consented_at
+            .is_some_and(|at| now.saturating_duration_since(at) > CONSENT_EXPIRES)
     }
 
     pub fn handle(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], out: &mut Outbox) -> IceEvent {
-        let Some(binding) = Binding::parse(datagram) else { return IceEvent::None };
+        let Some(binding) = Binding::parse(datagram) else {
+            return IceEvent::None;
+        };
         match binding.class {
             Class::Request if binding.is_signed_with(&self.local_key) => {
-                out.push(from, &stun::write_success(binding.transaction, from, &self.local_key));
+                out.push(
+                    from,
+                    &stun::write_success(binding.transaction, from, &self.local_key),
+                );
                 IceEvent::None
             }
             Class::Success if binding.is_signed_with(&self.remote_key) => {
@@ -135,7 +151,9 @@ impl Ice {
             }
             return IceEvent::None;
         }
-        let Some(check) = self.checks.iter().find(|check| check.id == id) else { return IceEvent::None };
+        let Some(check) = self.checks.iter().find(|check| check.id == id) else {
+            return IceEvent::None;
+        };
         let to = check.to;
         self.selected = Some(to);
         self.consented_at = Some(now);
@@ -180,7 +198,11 @@ impl Ice {
         );
         out.push(to, &request);
         self.asked_at = Some(now);
-        let retry = if self.nominated { Duration::from_millis(500) } else { FIRST_RETRY };
+        let retry = if self.nominated {
+            Duration::from_millis(500)
+        } else {
+            FIRST_RETRY
+        };
         self.next = Some(now + retry);
     }
 }
@@ -208,7 +230,11 @@ mod tests {
             self.nominated |= request.windows(4).any(|bytes| bytes == [0, 0x25, 0, 0]);
             let name = format!("{}:{}", self.credentials.ufrag, self.client.ufrag);
             assert!(request.windows(name.len()).any(|bytes| bytes == name.as_bytes()));
-            stun::write_success(binding.transaction, "192.0.2.9:9".parse().expect("an address"), &key)
+            stun::write_success(
+                binding.transaction,
+                "192.0.2.9:9".parse().expect("an address"),
+                &key,
+            )
         }
     }
 
@@ -217,7 +243,11 @@ mod tests {
     fn the_candidate_that_answers_is_nominated_and_kept_alive() {
         let start = Instant::now();
         let (ours, theirs) = (Credentials::random(), Credentials::random());
-        let mut server = Lite { credentials: theirs.clone(), client: ours.clone(), nominated: false };
+        let mut server = Lite {
+            credentials: theirs.clone(),
+            client: ours.clone(),
+            nominated: false,
+        };
         let dead: SocketAddr = "192.0.2.1:1".parse().expect("an address");
         let alive: SocketAddr = "192.0.2.2:1".parse().expect("an address");
         let mut ice = Ice::new(start, &ours, &theirs, [dead, alive].into_iter());
@@ -227,7 +257,10 @@ mod tests {
         for _ in 0..40 {
             now = now.max(ice.deadline().expect("something to do"));
             ice.handle_timeout(now, &mut out);
-            let waiting: Vec<_> = out.sends(1).map(|send| (send.to, send.contents.to_vec())).collect();
+            let waiting: Vec<_> = out
+                .sends(1)
+                .map(|send| (send.to, send.contents.to_vec()))
+                .collect();
             out.clear();
             for (to, request) in waiting.into_iter().filter(|(to, _)| *to == alive) {
                 if let IceEvent::Selected(address) = ice.handle(now, to, &server.answer(&request), &mut out) {
@@ -237,7 +270,11 @@ mod tests {
         }
         assert_eq!(selected, Some(alive));
         assert!(server.nominated);
-        assert!(now - start > Duration::from_secs(30), "consent goes on: {:?}", now - start);
+        assert!(
+            now - start > Duration::from_secs(30),
+            "consent goes on: {:?}",
+            now - start
+        );
         assert!(!ice.consent_expired(now));
         assert!(ice.consent_expired(now + Duration::from_secs(31)));
     }

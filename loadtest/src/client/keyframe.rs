@@ -35,24 +35,42 @@ fn vp8(payload: &[u8]) -> Option<Hint> {
         at += usize::from(extensions & 0x40 != 0) + usize::from(extensions & 0x30 != 0);
     }
     let start = first & 0x17 == 0x10;
-    Some(Hint { start, key: start && payload.get(at)? & 1 == 0 })
+    Some(Hint {
+        start,
+        key: start && payload.get(at)? & 1 == 0,
+    })
 }
 
 /// RFC 9628 §4.2: P clear and B set begins a keyframe (of the lowest layer).
 fn vp9(payload: &[u8]) -> Option<Hint> {
     let first = *payload.first()?;
     let start = first & 0x08 != 0;
-    Some(Hint { start, key: start && first & 0x40 == 0 })
+    Some(Hint {
+        start,
+        key: start && first & 0x40 == 0,
+    })
 }
 
 /// RFC 6184 §5: an IDR slice or parameter sets, alone, aggregated or at the head of fragments.
 fn h264(payload: &[u8]) -> Option<Hint> {
     let of = |nal: u8, first_slice_byte: Option<&u8>| match nal & 0x1f {
-        7 => Hint { start: true, key: true },
-        9 => Hint { start: true, key: false },
-        5 => Hint { start: false, key: true },
+        7 => Hint {
+            start: true,
+            key: true,
+        },
+        9 => Hint {
+            start: true,
+            key: false,
+        },
+        5 => Hint {
+            start: false,
+            key: true,
+        },
         // first_mb_in_slice 0 is a set first bit.
-        1 => Hint { start: first_slice_byte.is_some_and(|byte| byte & 0x80 != 0), key: false },
+        1 => Hint {
+            start: first_slice_byte.is_some_and(|byte| byte & 0x80 != 0),
+            key: false,
+        },
         _ => Hint::default(),
     };
     match payload.first()? & 0x1f {
@@ -62,7 +80,10 @@ fn h264(payload: &[u8]) -> Option<Hint> {
             while let Some((length, unit)) = rest.split_first_chunk::<2>() {
                 let (unit, after) = unit.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
                 let found = of(*unit.first()?, unit.get(1));
-                hint = Hint { start: hint.start | found.start, key: hint.key | found.key };
+                hint = Hint {
+                    start: hint.start | found.start,
+                    key: hint.key | found.key,
+                };
                 rest = after;
             }
             Some(hint)
@@ -78,7 +99,10 @@ fn h264(payload: &[u8]) -> Option<Hint> {
 
 /// RFC 7798 §4.4: types 16–21 are random access points, 32–34 parameter sets.
 fn h265(payload: &[u8]) -> Option<Hint> {
-    let of = |kind: u8| Hint { start: matches!(kind, 32 | 35), key: matches!(kind, 16..=21 | 32..=34) };
+    let of = |kind: u8| Hint {
+        start: matches!(kind, 32 | 35),
+        key: matches!(kind, 16..=21 | 32..=34),
+    };
     match payload.first()? >> 1 & 0x3f {
         48 => Some(of(payload.get(4)? >> 1 & 0x3f)),
         49 => Some(of(payload.get(2)? & 0x3f)),
@@ -103,7 +127,13 @@ mod tests {
             for keyframe in [true, false] {
                 for size in [200, 6_000] {
                     let mut hints = Vec::new();
-                    let frame = Frame { stream: 0, number: 1, keyframe, captured: 0, size };
+                    let frame = Frame {
+                        stream: 0,
+                        number: 1,
+                        keyframe,
+                        captured: 0,
+                        size,
+                    };
                     packetise(codec, &frame, |payload, _| hints.push(inspect(codec, payload)));
                     assert!(hints[0].start, "{codec:?}");
                     assert_eq!(hints.iter().any(|hint| hint.key), keyframe);

@@ -27,21 +27,43 @@ impl VideoCodec {
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        ALL_VIDEO.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+        ALL_VIDEO
+            .into_iter()
+            .find(|codec| codec.name().eq_ignore_ascii_case(name))
     }
 }
 
-pub const ALL_VIDEO: [VideoCodec; 5] =
-    [VideoCodec::Vp8, VideoCodec::Vp9, VideoCodec::H264, VideoCodec::Av1, VideoCodec::H265];
+pub const ALL_VIDEO: [VideoCodec; 5] = [
+    VideoCodec::Vp8,
+    VideoCodec::Vp9,
+    VideoCodec::H264,
+    VideoCodec::Av1,
+    VideoCodec::H265,
+];
 
 /// (codec, payload type, retransmission payload type, fmtp)
 const VIDEO_FORMATS: [(VideoCodec, u8, u8, &str); 6] = [
     (VideoCodec::Vp8, 96, 97, ""),
     (VideoCodec::Vp9, 98, 99, "profile-id=0"),
-    (VideoCodec::H264, 102, 103, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
-    (VideoCodec::H264, 108, 109, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f"),
+    (
+        VideoCodec::H264,
+        102,
+        103,
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    ),
+    (
+        VideoCodec::H264,
+        108,
+        109,
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f",
+    ),
     (VideoCodec::Av1, 45, 46, "level-idx=5;profile=0;tier=0"),
-    (VideoCodec::H265, 49, 50, "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
+    (
+        VideoCodec::H265,
+        49,
+        50,
+        "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST",
+    ),
 ];
 
 /// Our side of the transport, as the offer names it.
@@ -78,7 +100,11 @@ pub fn publish(local: &LocalTransport, media: &SendMedia) -> String {
     if let Some((codec, ssrc, rtx)) = media.video {
         let mid = mids.len();
         mids.push(mid);
-        let formats: Vec<_> = VIDEO_FORMATS.iter().filter(|format| format.0 == codec).take(1).collect();
+        let formats: Vec<_> = VIDEO_FORMATS
+            .iter()
+            .filter(|format| format.0 == codec)
+            .take(1)
+            .collect();
         let list = format_list(&formats, rtx.is_some());
         section(&mut sections, local, "video", &list, mid, "sendonly", mid == 0);
         video_formats(&mut sections, &formats, rtx.is_some());
@@ -93,8 +119,19 @@ pub fn watch(local: &LocalTransport, codecs: &[VideoCodec], audio: bool, rtx: bo
     let mut sections = String::new();
     if !codecs.is_empty() {
         mids.push(mids.len());
-        let formats: Vec<_> = VIDEO_FORMATS.iter().filter(|format| codecs.contains(&format.0)).collect();
-        section(&mut sections, local, "video", &format_list(&formats, rtx), 0, "recvonly", true);
+        let formats: Vec<_> = VIDEO_FORMATS
+            .iter()
+            .filter(|format| codecs.contains(&format.0))
+            .collect();
+        section(
+            &mut sections,
+            local,
+            "video",
+            &format_list(&formats, rtx),
+            0,
+            "recvonly",
+            true,
+        );
         video_formats(&mut sections, &formats, rtx);
     }
     if audio {
@@ -128,10 +165,17 @@ fn section(
     direction: &str,
     first: bool,
 ) {
-    let _ = write!(text, "m={kind} 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\n");
+    let _ = write!(
+        text,
+        "m={kind} 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\n"
+    );
     let _ = write!(text, "a=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\n", local.ufrag);
     let _ = write!(text, "a=ice-pwd:{}\r\na=ice-options:trickle\r\n", local.pwd);
-    let _ = write!(text, "a=fingerprint:{}\r\na=setup:actpass\r\na=mid:{mid}\r\n", local.fingerprint);
+    let _ = write!(
+        text,
+        "a=fingerprint:{}\r\na=setup:actpass\r\na=mid:{mid}\r\n",
+        local.fingerprint
+    );
     let _ = write!(text, "a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid\r\n");
     let _ = write!(text, "a={direction}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n");
     if let (Some(candidate), true) = (local.candidate, first) {
@@ -145,8 +189,14 @@ fn section(
 }
 
 fn format_list(formats: &[&(VideoCodec, u8, u8, &str)], rtx: bool) -> String {
-    let numbers = formats.iter().flat_map(|format| [Some(format.1), rtx.then_some(format.2)]);
-    numbers.flatten().map(|pt| pt.to_string()).collect::<Vec<_>>().join(" ")
+    let numbers = formats
+        .iter()
+        .flat_map(|format| [Some(format.1), rtx.then_some(format.2)]);
+    numbers
+        .flatten()
+        .map(|pt| pt.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn video_formats(text: &mut String, formats: &[&(VideoCodec, u8, u8, &str)], rtx: bool) {
@@ -159,7 +209,10 @@ fn video_formats(text: &mut String, formats: &[&(VideoCodec, u8, u8, &str)], rtx
             let _ = write!(text, "a=fmtp:{pt} {fmtp}\r\n");
         }
         if rtx {
-            let _ = write!(text, "a=rtpmap:{rtx_pt} rtx/90000\r\na=fmtp:{rtx_pt} apt={pt}\r\n");
+            let _ = write!(
+                text,
+                "a=rtpmap:{rtx_pt} rtx/90000\r\na=fmtp:{rtx_pt} apt={pt}\r\n"
+            );
         }
     }
 }
@@ -174,7 +227,10 @@ fn ssrc_lines(text: &mut String, cname: &str, track: &str, ssrc: u32, rtx: Optio
         let _ = write!(text, "a=ssrc-group:FID {ssrc} {rtx}\r\n");
     }
     for ssrc in [Some(ssrc), rtx].into_iter().flatten() {
-        let _ = write!(text, "a=ssrc:{ssrc} cname:{cname}\r\na=ssrc:{ssrc} msid:{cname} {cname}-{track}\r\n");
+        let _ = write!(
+            text,
+            "a=ssrc:{ssrc} cname:{cname}\r\na=ssrc:{ssrc} msid:{cname} {cname}-{track}\r\n"
+        );
     }
 }
 
@@ -199,7 +255,8 @@ mod tests {
             audio: Some(3),
         };
         for offer in [publish(&local(), &media), watch(&local(), &ALL_VIDEO, true, true)] {
-            let parsed = rtc::sdp::SessionDescription::unmarshal(&mut std::io::Cursor::new(offer.as_bytes())).expect("valid SDP");
+            let parsed = rtc::sdp::SessionDescription::unmarshal(&mut std::io::Cursor::new(&offer))
+                .expect("valid SDP");
             assert_eq!(parsed.media_descriptions.len(), 2);
             assert!(offer.ends_with("\r\n") && !offer.replace("\r\n", "").contains('\n'));
         }

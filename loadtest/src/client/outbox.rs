@@ -56,7 +56,13 @@ impl Outbox {
             run.end = end;
             run.open = len == run.segment;
         } else if len > 0 {
-            self.runs.push(Run { to, start, end, segment: len, open: true });
+            self.runs.push(Run {
+                to,
+                start,
+                end,
+                segment: len,
+                open: true,
+            });
         }
         Ok(())
     }
@@ -74,7 +80,11 @@ impl Outbox {
             let bytes = self.bytes.get(run.start..run.end).unwrap_or_default();
             bytes
                 .chunks(run.segment * max_segments.max(1))
-                .map(|contents| Send { to: run.to, contents, segment: run.segment })
+                .map(|contents| Send {
+                    to: run.to,
+                    contents,
+                    segment: run.segment,
+                })
         })
     }
 
@@ -91,13 +101,18 @@ mod tests {
 
     #[test]
     fn equal_datagrams_to_one_destination_form_one_send() {
-        let (a, b): (SocketAddr, SocketAddr) =
-            ("192.0.2.1:1".parse().expect("an address"), "192.0.2.1:2".parse().expect("an address"));
+        let (a, b): (SocketAddr, SocketAddr) = (
+            "192.0.2.1:1".parse().expect("an address"),
+            "192.0.2.1:2".parse().expect("an address"),
+        );
         let mut outbox = Outbox::default();
         for (to, len) in [(a, 100), (a, 100), (a, 40), (a, 40), (b, 40)] {
             outbox.push(to, &vec![1; len]);
         }
-        let sends: Vec<_> = outbox.sends(64).map(|send| (send.to, send.contents.len(), send.segment)).collect();
+        let sends: Vec<_> = outbox
+            .sends(64)
+            .map(|send| (send.to, send.contents.len(), send.segment))
+            .collect();
         assert_eq!(sends, [(a, 240, 100), (a, 40, 40), (b, 40, 40)]);
         let split: Vec<_> = outbox.sends(1).map(|send| send.contents.len()).collect();
         assert_eq!(split, [100, 100, 40, 40, 40]);

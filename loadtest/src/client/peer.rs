@@ -44,6 +44,7 @@ pub struct Peer {
     fingerprints: Vec<(String, Vec<u8>)>,
     keys: Option<Box<Keys>>,
     rtcp_index: u32,
+    early: u64,
 }
 
 /// What a datagram was, after the transport took its own part.
@@ -72,6 +73,7 @@ impl Peer {
             fingerprints: Vec::new(),
             keys: None,
             rtcp_index: 0,
+            early: 0,
         }
     }
 
@@ -88,7 +90,10 @@ impl Peer {
     }
 
     pub fn is_over(&self) -> bool {
-        matches!(self.state, PeerState::Closed | PeerState::ClosedByServer | PeerState::Failed(_))
+        matches!(
+            self.state,
+            PeerState::Closed | PeerState::ClosedByServer | PeerState::Failed(_)
+        )
     }
 
     pub fn profile(&self) -> Option<Profile> {
@@ -103,6 +108,11 @@ impl Peer {
         self.ice.as_ref().and_then(Ice::selected)
     }
 
+    /// Media that came before the handshake gave us keys, and was dropped as browsers drop it.
+    pub fn early(&self) -> u64 {
+        self.early
+    }
+
     /// Of the last consent check.
     pub fn round_trip(&self) -> Option<Duration> {
         self.ice.as_ref().and_then(Ice::round_trip)
@@ -114,9 +124,16 @@ impl Peer {
 
     /// Begins to connect; `ipv4` says which candidates the socket can reach.
     pub fn connect(&mut self, now: Instant, answer: &Answer, ipv4: bool) {
-        let remote = Credentials { ufrag: answer.ufrag.clone(), pwd: answer.pwd.clone() };
-        let reachable: Vec<SocketAddr> =
-            answer.candidates.iter().copied().filter(|to| to.is_ipv4() == ipv4).collect();
+        let remote = Credentials {
+            ufrag: answer.ufrag.clone(),
+            pwd: answer.pwd.clone(),
+        };
+        let reachable: Vec<SocketAddr> = answer
+            .candidates
+            .iter()
+            .copied()
+            .filter(|to| to.is_ipv4() == ipv4)
+            .collect();
         if reachable.is_empty() {
             self.fail("the answer names no candidate of the socket's address family");
             return;
@@ -143,10 +160,16 @@ impl Peer {
     }
 
     fn handle_media(&mut self, datagram: &mut [u8]) -> Input {
-        let Some(keys) = &self.keys else { return Input::Nothing };
+        let Some(keys) = &self.keys else {
+            self.early += 1;
+            return Input::Nothing;
+        };
         // RFC 5761 §4: payload types 64–95 are RTCP's.
         if datagram.get(1).is_some_and(|kind| (192..=223).contains(kind)) {
-            return keys.theirs.open_rtcp(datagram).map_or(Input::Nothing, Input::Rtcp);
+            return keys
+                .theirs
+                .open_rtcp(datagram)
+                .map_or(Input::Nothing, Input::Rtcp);
         }
         Input::Rtp
     }
@@ -156,7 +179,12 @@ impl Peer {
         if let IceEvent::Selected(_) = ice.handle(now, from, datagram, &mut self.outbox) {
             self.state = PeerState::Handshaking;
             let client = !self.server_is_dtls_client;
-            match Dtls::start(now, &self.identity, client, std::mem::take(&mut self.fingerprints)) {
+            match Dtls::start(
+                now,
+                &self.identity,
+                client,
+                std::mem::take(&mut self.fingerprints),
+            ) {
                 Ok(dtls) => self.dtls = Some(dtls),
                 Err(error) => self.fail(error.to_string()),
             }
@@ -165,7 +193,9 @@ impl Peer {
     }
 
     fn handle_dtls(&mut self, now: Instant, datagram: &[u8]) -> Input {
-        let Some(dtls) = &mut self.dtls else { return Input::Nothing };
+        let Some(dtls) = &mut self.dtls else {
+            return Input::Nothing;
+        };
         let result = dtls.handle(now, datagram);
         self.drain_dtls();
         match result {
@@ -203,8 +233,15 @@ impl Peer {
             }
             self.drain_dtls();
             if self.connect_by.is_some_and(|by| now >= by) && !self.is_over() {
-                let stage = if self.state == PeerState::Checking { "ICE" } else { "DTLS" };
-                self.fail(format!("{stage} did not finish within {} s", CONNECT_TIMEOUT.as_secs()));
+                let stage = if self.state == PeerState::Checking {
+                    "ICE"
+                } else {
+                    "DTLS"
+                };
+                self.fail(format!(
+                    "{stage} did not finish within {} s",
+                    CONNECT_TIMEOUT.as_secs()
+                ));
             }
         }
     }
@@ -216,7 +253,10 @@ impl Peer {
         let waiting = self.keys.is_none();
         let dtls = self.dtls.as_ref().filter(|_| waiting).and_then(Dtls::deadline);
         let connect_by = self.connect_by.filter(|_| waiting);
-        [self.ice.as_ref().and_then(Ice::deadline), dtls, connect_by].into_iter().flatten().min()
+        [self.ice.as_ref().and_then(Ice::deadline), dtls, connect_by]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn drain_dtls(&mut self) {

@@ -111,8 +111,11 @@ struct Rtx {
 
 impl Publisher {
     pub fn new(identity: Arc<Identity>, stream: String, stream_id: u32, media: PublisherMedia) -> Self {
-        let rtx = (media.video.is_some() && !media.obs_like)
-            .then(|| Rtx { ssrc: rand::random(), pt: None, number: 1 });
+        let rtx = (media.video.is_some() && !media.obs_like).then(|| Rtx {
+            ssrc: rand::random(),
+            pt: None,
+            number: 1,
+        });
         let stats = PublisherStats {
             stream,
             state: PeerState::Offered,
@@ -169,16 +172,24 @@ impl Publisher {
     pub fn handle_answer(&mut self, now: Instant, answer: &Answer, ipv4: bool) {
         self.stats.answered_ms = self.since_post(now);
         if let (Some(plan), Some(track)) = (self.media.video, answer.track("video")) {
-            let format =
-                track.formats.iter().find(|format| VideoCodec::from_name(&format.1) == Some(plan.codec));
+            let format = track
+                .formats
+                .iter()
+                .find(|format| VideoCodec::from_name(&format.1) == Some(plan.codec));
             self.video.pt = format.map(|format| format.0);
             if let Some(rtx) = &mut self.rtx {
-                rtx.pt =
-                    track.rtx.iter().find(|(_, apt)| Some(*apt) == self.video.pt).map(|(rtx, _)| *rtx);
+                rtx.pt = track
+                    .rtx
+                    .iter()
+                    .find(|(_, apt)| Some(*apt) == self.video.pt)
+                    .map(|(rtx, _)| *rtx);
             }
         }
         if let (true, Some(track)) = (self.media.audio, answer.track("audio")) {
-            let format = track.formats.iter().find(|format| format.1.eq_ignore_ascii_case("opus"));
+            let format = track
+                .formats
+                .iter()
+                .find(|format| format.1.eq_ignore_ascii_case("opus"));
             self.audio.pt = format.map(|format| format.0);
         }
         if self.video.pt.is_none() && self.audio.pt.is_none() {
@@ -225,11 +236,17 @@ impl Publisher {
 
     fn retransmit(&mut self, seq: u16) {
         let slot = usize::from(seq) & (HISTORY - 1);
-        let Some(stored) = self.video.history.get(slot) else { return };
-        let Some(number) = stored.number.filter(|number| *number as u16 == seq) else { return };
+        let Some(stored) = self.video.history.get(slot) else {
+            return;
+        };
+        let Some(number) = stored.number.filter(|number| *number as u16 == seq) else {
+            return;
+        };
         match self.rtx.as_mut().and_then(|rtx| rtx.pt.map(|pt| (rtx, pt))) {
             Some((rtx, pt)) => {
-                let Some(mut header) = Header::parse(&stored.packet) else { return };
+                let Some(mut header) = Header::parse(&stored.packet) else {
+                    return;
+                };
                 let original = header.seq;
                 (header.pt, header.ssrc, header.seq) = (pt, rtx.ssrc, rtx.number as u16);
                 let roc = (rtx.number >> 16) as u32;
@@ -252,7 +269,12 @@ impl Publisher {
     pub fn deadline(&self) -> Option<Instant> {
         let media = self.clock.filter(|_| *self.peer.state() == PeerState::Connected);
         let media = media.map(|clock| [clock.video_due, clock.audio_due, Some(clock.report_due)]);
-        media.into_iter().flatten().chain([self.peer.deadline()]).flatten().min()
+        media
+            .into_iter()
+            .flatten()
+            .chain([self.peer.deadline()])
+            .flatten()
+            .min()
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
@@ -277,7 +299,11 @@ impl Publisher {
         {
             self.send_audio(now, &clock);
             let next = due + AUDIO_INTERVAL;
-            clock.audio_due = Some(if next + MAX_BEHIND < now.instant { now.instant } else { next });
+            clock.audio_due = Some(if next + MAX_BEHIND < now.instant {
+                now.instant
+            } else {
+                next
+            });
         }
         if now.instant >= clock.report_due {
             self.send_reports(now, &clock);
@@ -319,17 +345,20 @@ impl Publisher {
         let number = self.audio.packets;
         synthetic::audio_payload(&mut payload, self.stream_id, number, now.wall);
         let timestamp = if clock.video_due.is_some() {
-            self.audio.timestamp_base.wrapping_add(number.wrapping_mul(AUDIO_TICKS))
+            self.audio
+                .timestamp_base
+                .wrapping_add(number.wrapping_mul(AUDIO_TICKS))
         } else {
             self.audio.timestamp_at(now.instant, clock, 48_000.0)
         };
         let (stats, loss) = (&mut self.stats, self.media.loss);
-        self.audio.send(&mut self.peer, pt, timestamp, false, &payload, loss, stats, false);
+        self.audio
+            .send(&mut self.peer, pt, timestamp, false, &payload, loss, stats, false);
     }
 
     fn send_reports(&mut self, now: Now, clock: &Clock) {
         let ntp_seconds = now.wall / 1_000_000 + NTP_OFFSET;
-        let ntp = ntp_seconds << 32 | ((now.wall % 1_000_000) << 32) / 1_000_000;
+        let ntp = (ntp_seconds << 32) | (((now.wall % 1_000_000) << 32) / 1_000_000);
         for (sender, rate) in [(&self.video, 90_000.0), (&self.audio, 48_000.0)] {
             if sender.pt.is_none() || sender.packets == 0 {
                 continue;
@@ -348,11 +377,16 @@ impl Publisher {
     }
 
     fn since_post(&self, now: Instant) -> Option<f64> {
-        self.posted.map(|posted| now.saturating_duration_since(posted).as_secs_f64() * 1e3)
+        self.posted
+            .map(|posted| now.saturating_duration_since(posted).as_secs_f64() * 1e3)
     }
 
     pub fn stats(&self) -> PublisherStats {
-        PublisherStats { state: self.peer.state().clone(), srtp: self.peer.profile(), ..self.stats.clone() }
+        PublisherStats {
+            state: self.peer.state().clone(),
+            srtp: self.peer.profile(),
+            ..self.stats.clone()
+        }
     }
 }
 
@@ -375,7 +409,10 @@ impl Sender {
         self.timestamp_base.wrapping_add((elapsed * rate) as u64 as u32)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the one place where a packet is made from its parts")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place where a packet is made from its parts"
+    )]
     fn send(
         &mut self,
         peer: &mut Peer,

@@ -52,10 +52,11 @@ impl NackPairs<'_> {
         self.0.as_chunks::<4>().0.iter().flat_map(|pair| {
             let first = u16::from_be_bytes([pair[0], pair[1]]);
             let mask = u16::from_be_bytes([pair[2], pair[3]]);
-            std::iter::once(first)
-                .chain((0..16u16).filter(move |bit| mask >> bit & 1 == 1).map(move |bit| {
-                    first.wrapping_add(bit + 1)
-                }))
+            std::iter::once(first).chain(
+                (0..16u16)
+                    .filter(move |bit| mask >> bit & 1 == 1)
+                    .map(move |bit| first.wrapping_add(bit + 1)),
+            )
         })
     }
 }
@@ -77,24 +78,37 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn read_part<'a>(part: &'a [u8], each: &mut impl FnMut(Event<'a>)) {
-    let (Some(count), Some(kind)) = (part.first().map(|byte| byte & 0x1f), part.get(1)) else { return };
+    let (Some(count), Some(kind)) = (part.first().map(|byte| byte & 0x1f), part.get(1)) else {
+        return;
+    };
     let Some(ssrc) = word(part, 1) else { return };
     match (*kind, count) {
         (SENDER_REPORT, _) => {
-            let (Some(high), Some(low)) = (word(part, 2), word(part, 3)) else { return };
+            let (Some(high), Some(low)) = (word(part, 2), word(part, 3)) else {
+                return;
+            };
             let (Some(rtp), Some(packets), Some(octets)) = (word(part, 4), word(part, 5), word(part, 6))
             else {
                 return;
             };
             let ntp = u64::from(high) << 32 | u64::from(low);
-            each(Event::SenderReport(SenderInfo { ssrc, ntp, rtp, packets, octets }));
+            each(Event::SenderReport(SenderInfo {
+                ssrc,
+                ntp,
+                rtp,
+                packets,
+                octets,
+            }));
             read_blocks(part, 7, count, each);
         }
         (RECEIVER_REPORT, _) => read_blocks(part, 2, count, each),
         (BYE, 1..) => each(Event::Bye { ssrc }),
         (TRANSPORT_FEEDBACK, 1) => {
             if let (Some(media), Some(pairs)) = (word(part, 2), part.get(12..)) {
-                each(Event::Nack { media, pairs: NackPairs(pairs) });
+                each(Event::Nack {
+                    media,
+                    pairs: NackPairs(pairs),
+                });
             }
         }
         (PAYLOAD_FEEDBACK, 1) => {
@@ -115,7 +129,14 @@ fn read_blocks<'a>(part: &'a [u8], first_word: usize, count: u8, each: &mut impl
     for block in 0..usize::from(count) {
         let at = first_word + 6 * block;
         let words: [Option<u32>; 6] = std::array::from_fn(|i| word(part, at + i));
-        let [Some(ssrc), Some(lost), Some(highest_seq), Some(jitter), Some(last_sr), Some(delay)] = words
+        let [
+            Some(ssrc),
+            Some(lost),
+            Some(highest_seq),
+            Some(jitter),
+            Some(last_sr),
+            Some(delay),
+        ] = words
         else {
             return;
         };
@@ -132,7 +153,10 @@ fn read_blocks<'a>(part: &'a [u8], first_word: usize, count: u8, each: &mut impl
 }
 
 fn word(part: &[u8], index: usize) -> Option<u32> {
-    part.get(4 * index..4 * index + 4)?.try_into().ok().map(u32::from_be_bytes)
+    part.get(4 * index..4 * index + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_be_bytes)
 }
 
 /// A receiver report with its source description: the beginning every compound packet must have.
@@ -141,9 +165,14 @@ pub fn write_receiver_report(out: &mut Vec<u8>, from: u32, cname: &str, blocks: 
     out.extend_from_slice(&from.to_be_bytes());
     for block in blocks {
         let lost = u32::from(block.fraction_lost) << 24 | block.total_lost.min(0x00ff_ffff);
-        for value in
-            [block.ssrc, lost, block.highest_seq, block.jitter, block.last_sr, block.delay_since_last_sr]
-        {
+        for value in [
+            block.ssrc,
+            lost,
+            block.highest_seq,
+            block.jitter,
+            block.last_sr,
+            block.delay_since_last_sr,
+        ] {
             out.extend_from_slice(&value.to_be_bytes());
         }
     }
@@ -247,7 +276,17 @@ mod tests {
     #[test]
     fn an_independent_reader_accepts_what_is_written() {
         let mut bytes = Vec::new();
-        write_sender_report(&mut bytes, &SenderInfo { ssrc: 1, ntp: 2, rtp: 3, packets: 4, octets: 5 }, "c");
+        write_sender_report(
+            &mut bytes,
+            &SenderInfo {
+                ssrc: 1,
+                ntp: 2,
+                rtp: 3,
+                packets: 4,
+                octets: 5,
+            },
+            "c",
+        );
         write_pli(&mut bytes, 1, 9);
         let packets = rtc::rtcp::packet::unmarshal(&mut &bytes[..]).expect("well-formed");
         assert_eq!(packets.len(), 3);

@@ -51,7 +51,11 @@ impl Header {
     /// Where the payload lies in an opened packet of `len` payload bytes, padding taken off.
     pub fn payload(&self, opened: &[u8], len: usize) -> Option<Range<usize>> {
         let end = self.len + len;
-        let padding = if self.padding { usize::from(*opened.get(end.checked_sub(1)?)?) } else { 0 };
+        let padding = if self.padding {
+            usize::from(*opened.get(end.checked_sub(1)?)?)
+        } else {
+            0
+        };
         let end = end.checked_sub(padding)?;
         (end >= self.len && end <= opened.len()).then_some(self.len..end)
     }
@@ -63,7 +67,10 @@ pub fn ssrc(bytes: &[u8]) -> Option<u32> {
 
 /// 0 for a packet that is too short to have one.
 pub fn sequence(bytes: &[u8]) -> u16 {
-    bytes.get(2..4).and_then(|seq| seq.try_into().ok()).map_or(0, u16::from_be_bytes)
+    bytes
+        .get(2..4)
+        .and_then(|seq| seq.try_into().ok())
+        .map_or(0, u16::from_be_bytes)
 }
 
 /// Continues 16-bit sequence numbers to 64 bits (RFC 3711 §3.3.1 and its appendix A).
@@ -99,8 +106,15 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_as_written() {
-        let header =
-            Header { marker: true, pt: 111, seq: 65535, timestamp: 7, ssrc: 9, len: 12, padding: false };
+        let header = Header {
+            marker: true,
+            pt: 111,
+            seq: 65535,
+            timestamp: 7,
+            ssrc: 9,
+            len: 12,
+            padding: false,
+        };
         let mut bytes = Vec::new();
         header.write(&mut bytes);
         assert_eq!(Header::parse(&bytes), Some(header));

@@ -61,7 +61,11 @@ pub fn split_keys(profile: Profile, material: &[u8], client: bool) -> Result<(Sr
     let (keys, salts) = material.split_at(2 * key);
     let of_client = SrtpKey::new(profile, &keys[..key], &salts[..salt])?;
     let of_server = SrtpKey::new(profile, &keys[key..], &salts[salt..])?;
-    Ok(if client { (of_client, of_server) } else { (of_server, of_client) })
+    Ok(if client {
+        (of_client, of_server)
+    } else {
+        (of_server, of_client)
+    })
 }
 
 /// One direction's session keys.
@@ -71,8 +75,18 @@ pub struct SrtpKey {
 }
 
 enum Cipher {
-    Gcm { key: LessSafeKey, salt: [u8; 12] },
-    Cm { key: EncryptingKey, salt: [u8; 14], auth: hmac::Key },
+    Gcm {
+        key: LessSafeKey,
+        salt: [u8; 12],
+    },
+    /// Boxed: the key schedules are 1.7 KB, and most viewers use GCM.
+    Cm(Box<CmKeys>),
+}
+
+struct CmKeys {
+    key: EncryptingKey,
+    salt: [u8; 14],
+    auth: hmac::Key,
 }
 
 impl SrtpKey {
@@ -87,7 +101,7 @@ impl SrtpKey {
     pub fn rtp_growth(&self) -> usize {
         match self.rtp {
             Cipher::Gcm { .. } => GCM_TAG,
-            Cipher::Cm { .. } => CM_TAG,
+            Cipher::Cm(_) => CM_TAG,
         }
     }
 
@@ -110,7 +124,8 @@ impl SrtpKey {
                     .map_err(|_| SrtpError::Key)?;
                 packet.extend_from_slice(tag.as_ref());
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 cm_crypt(key, salt, ssrc, (u64::from(roc) << 16) | u64::from(seq), payload)?;
                 let tag = cm_tag(auth, bytes, &roc.to_be_bytes());
                 packet.extend_from_slice(&tag);
@@ -130,7 +145,8 @@ impl SrtpKey {
                     .map(|plain| plain.len())
                     .map_err(|_| SrtpError::Authentication)
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 let end = packet.len().checked_sub(CM_TAG).ok_or(SrtpError::Short)?;
                 let (body, tag) = packet.split_at_mut(end);
                 let expected = cm_tag(auth, body, &roc.to_be_bytes());
@@ -157,7 +173,8 @@ impl SrtpKey {
                 packet.extend_from_slice(tag.as_ref());
                 packet.extend_from_slice(&word);
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 cm_crypt(key, salt, ssrc, u64::from(index), payload)?;
                 packet.extend_from_slice(&word);
                 let tag = cm_tag(auth, packet, &[]);
@@ -182,7 +199,8 @@ impl SrtpKey {
                     .map(|plain| plain.len() + 8)
                     .map_err(|_| SrtpError::Authentication)
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(keys) => {
+                let CmKeys { key, salt, auth } = &**keys;
                 let end = packet.len().checked_sub(CM_TAG).ok_or(SrtpError::Short)?;
                 let (body, tag) = packet.split_at_mut(end);
                 let expected = cm_tag(auth, body, &[]);
@@ -207,19 +225,26 @@ impl Cipher {
         let session_salt = kdf(key, salt, label + 2, profile.salt_len())?;
         Ok(match profile {
             Profile::Gcm128 | Profile::Gcm256 => {
-                let algorithm = if profile == Profile::Gcm128 { &AES_128_GCM } else { &AES_256_GCM };
+                let algorithm = if profile == Profile::Gcm128 {
+                    &AES_128_GCM
+                } else {
+                    &AES_256_GCM
+                };
                 let key = UnboundKey::new(algorithm, &session_key).map_err(|_| SrtpError::Key)?;
                 let salt = session_salt.try_into().map_err(|_| SrtpError::Key)?;
-                Cipher::Gcm { key: LessSafeKey::new(key), salt }
+                Cipher::Gcm {
+                    key: LessSafeKey::new(key),
+                    salt,
+                }
             }
             Profile::Cm128Sha1 => {
                 let auth = kdf(key, salt, label + 1, 20)?;
                 let key = UnboundCipherKey::new(&AES_128, &session_key).map_err(|_| SrtpError::Key)?;
-                Cipher::Cm {
+                Cipher::Cm(Box::new(CmKeys {
                     key: EncryptingKey::ctr(key).map_err(|_| SrtpError::Key)?,
                     salt: session_salt.try_into().map_err(|_| SrtpError::Key)?,
                     auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth),
-                }
+                }))
             }
         })
     }
@@ -227,7 +252,10 @@ impl Cipher {
 
 fn kdf(key: &[u8], salt: &[u8], label: u8, length: usize) -> Result<Vec<u8>, SrtpError> {
     let mut counter = [0u8; 16];
-    counter.get_mut(..salt.len()).ok_or(SrtpError::Key)?.copy_from_slice(salt);
+    counter
+        .get_mut(..salt.len())
+        .ok_or(SrtpError::Key)?
+        .copy_from_slice(salt);
     counter[7] ^= label;
     let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
     let key = UnboundCipherKey::new(algorithm, key).map_err(|_| SrtpError::Key)?;
@@ -338,8 +366,10 @@ mod tests {
 
     #[test]
     fn control_packets_open_in_an_independent_implementation_and_back() {
-        let plain: Vec<u8> =
-            [0x81, 206, 0, 2].into_iter().chain([1, 2, 3, 4, 5, 6, 7, 8]).collect();
+        let plain: Vec<u8> = [0x81, 206, 0, 2]
+            .into_iter()
+            .chain([1, 2, 3, 4, 5, 6, 7, 8])
+            .collect();
         for (ours, theirs) in PROFILES {
             let (key, mut context) = pair(ours, theirs);
             let mut sealed = plain.clone();

@@ -69,7 +69,12 @@ impl<'a> Binding<'a> {
             }
             at += 4 + value.len().next_multiple_of(4);
         }
-        Some(Self { class, transaction: TransactionId(transaction), bytes, integrity_at })
+        Some(Self {
+            class,
+            transaction: TransactionId(transaction),
+            bytes,
+            integrity_at,
+        })
     }
 
     /// Checks MESSAGE-INTEGRITY with the password of the agent that receives requests.
@@ -167,7 +172,9 @@ fn set_length(message: &mut [u8], still_to_come: usize) {
 /// CRC-32 (ISO 3309) bit by bit: some hundred bytes a few hundred times a second.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
     })
 }
 
@@ -195,7 +202,9 @@ mod tests {
         message.unmarshal_binary(&bytes).expect("well-formed");
         FINGERPRINT.check(&message).expect("the right CRC");
         let mut mapped = XorMappedAddress::default();
-        mapped.get_from_as(&message, rtc::stun::attributes::ATTR_XORMAPPED_ADDRESS).expect("an address");
+        mapped
+            .get_from_as(&message, rtc::stun::attributes::ATTR_XORMAPPED_ADDRESS)
+            .expect("an address");
         assert_eq!(SocketAddr::new(mapped.ip, mapped.port), peer);
     }
 

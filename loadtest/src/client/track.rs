@@ -135,7 +135,12 @@ impl Track {
     fn open_gap(&mut self, now: Instant, highest: u64, number: u64) {
         for number in highest + 1..number {
             self.clear_seen(number);
-            self.missing.push(Missing { number, since: now, due: now + REORDER_WAIT, asked: false });
+            self.missing.push(Missing {
+                number,
+                since: now,
+                due: now + REORDER_WAIT,
+                asked: false,
+            });
         }
     }
 
@@ -158,7 +163,9 @@ impl Track {
 
     fn is_seen(&self, number: u64) -> bool {
         let bit = number % WINDOW;
-        self.seen.get((bit / 64) as usize).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+        self.seen
+            .get((bit / 64) as usize)
+            .is_some_and(|word| word >> (bit % 64) & 1 == 1)
     }
 
     fn set_seen(&mut self, number: u64) {
@@ -255,7 +262,10 @@ struct Current {
 
 impl Frames {
     fn restart(&mut self) {
-        *self = Self { last_complete: self.last_complete, ..Self::default() };
+        *self = Self {
+            last_complete: self.last_complete,
+            ..Self::default()
+        };
     }
 
     fn arrived(&mut self, now: Instant, number: u64, piece: Piece, stats: &mut FrameStats) {
@@ -275,7 +285,9 @@ impl Frames {
     }
 
     fn put(&mut self, number: u64, slot: Slot) {
-        let Some(place) = self.next.and_then(|next| number.checked_sub(next)) else { return };
+        let Some(place) = self.next.and_then(|next| number.checked_sub(next)) else {
+            return;
+        };
         let place = place as usize;
         if self.early.len() <= place {
             self.early.resize(place + 1, Slot::Waiting);
@@ -304,7 +316,10 @@ impl Frames {
     }
 
     fn in_order(&mut self, now: Instant, piece: Piece, stats: &mut FrameStats) {
-        if self.current.is_some_and(|current| current.timestamp != piece.timestamp) {
+        if self
+            .current
+            .is_some_and(|current| current.timestamp != piece.timestamp)
+        {
             self.finish(now, stats);
         }
         let hole = std::mem::take(&mut self.hole);
@@ -376,8 +391,15 @@ mod tests {
         for number in 0..300 {
             track.handle(at(start, number), number, 100, piece(number));
         }
-        let expected = FrameStats { complete: 100, keyframes: 10, ..FrameStats::default() };
-        assert_eq!((track.stats.packets, track.stats.lost, track.stats.frames), (300, 0, expected));
+        let expected = FrameStats {
+            complete: 100,
+            keyframes: 10,
+            ..FrameStats::default()
+        };
+        assert_eq!(
+            (track.stats.packets, track.stats.lost, track.stats.frames),
+            (300, 0, expected)
+        );
     }
 
     #[test]
@@ -395,7 +417,10 @@ mod tests {
         assert_eq!(asked, [10]);
         assert_eq!(track.handle(start, 10, 100, piece(10)), Arrival::New);
         assert_eq!(track.handle(start, 10, 100, piece(10)), Arrival::Duplicate);
-        assert_eq!((track.stats.missing, track.stats.repaired, track.stats.lost), (1, 1, 0));
+        assert_eq!(
+            (track.stats.missing, track.stats.repaired, track.stats.lost),
+            (1, 1, 0)
+        );
         assert_eq!((track.stats.frames.complete, track.stats.duplicates), (10, 1));
     }
 

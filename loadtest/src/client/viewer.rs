@@ -55,6 +55,8 @@ pub struct ViewerStats {
     /// Packets that came as RTX.
     pub rtx_packets: u64,
     pub unauthentic: u64,
+    /// Media packets that came before our handshake was done, and were dropped as browsers drop them.
+    pub early: u64,
     /// RTCP packets with a NACK, and the numbers in them.
     pub nacks: u64,
     pub nacked: u64,
@@ -161,7 +163,13 @@ impl Viewer {
     pub fn handle_answer(&mut self, now: Instant, answer: &Answer, ipv4: bool) {
         self.times.answered = Some(now);
         for media in answer.media.iter().filter(|media| !media.rejected) {
-            let named = |pt: u8| media.formats.iter().find(|format| format.0 == pt).map(|format| &format.1);
+            let named = |pt: u8| {
+                media
+                    .formats
+                    .iter()
+                    .find(|format| format.0 == pt)
+                    .map(|format| &format.1)
+            };
             for (pt, name, _) in &media.formats {
                 if let Some(codec) = VideoCodec::from_name(name) {
                     self.formats.push((*pt, Role::Video(codec)));
@@ -200,7 +208,9 @@ impl Viewer {
     }
 
     fn handle_rtp(&mut self, now: Now, received: u64, datagram: &mut [u8], latency: &mut Histogram<u64>) {
-        let Some(mut header) = Header::parse(datagram) else { return };
+        let Some(mut header) = Header::parse(datagram) else {
+            return;
+        };
         let Some(keys) = self.peer.keys() else { return };
         let place = self.sources.iter().position(|source| source.ssrc == header.ssrc);
         let known = place.and_then(|place| self.sources.get(place));
@@ -220,15 +230,22 @@ impl Viewer {
                 None => return,
             },
         };
-        let Some(range) = header.payload(datagram, len) else { return };
+        let Some(range) = header.payload(datagram, len) else {
+            return;
+        };
         let mut payload = datagram.get(range).unwrap_or_default();
         if let Role::Rtx(_) = role {
             // RFC 4588 §4: the original sequence number, then the original payload. Empty ones are probes.
-            let Some((original, rest)) = payload.split_first_chunk::<2>() else { return };
+            let Some((original, rest)) = payload.split_first_chunk::<2>() else {
+                return;
+            };
             header.seq = u16::from_be_bytes(*original);
             payload = rest;
             self.rtx_packets += 1;
-            let media = self.sources.iter().find(|source| matches!(source.role, Role::Video(_)));
+            let media = self
+                .sources
+                .iter()
+                .find(|source| matches!(source.role, Role::Video(_)));
             let Some(media) = media else { return };
             number = media.numbers.unwrap(header.seq);
         }
@@ -236,7 +253,10 @@ impl Viewer {
         let arrival = self.track(now.instant, role, &header, number, header.len + len, payload);
         if arrival == Arrival::New
             && let Some(stamp) = Stamp::find(payload)
-            && self.times.connected.is_some_and(|connected| stamp.captured >= connected.wall)
+            && self
+                .times
+                .connected
+                .is_some_and(|connected| stamp.captured >= connected.wall)
         {
             let micros = received.saturating_sub(stamp.captured);
             self.latency.saturating_record(micros);
@@ -245,7 +265,11 @@ impl Viewer {
     }
 
     fn add_source(&mut self, header: &Header, number: u64) -> Option<Role> {
-        let role = self.formats.iter().find(|(pt, _)| *pt == header.pt).map(|(_, role)| *role)?;
+        let role = self
+            .formats
+            .iter()
+            .find(|(pt, _)| *pt == header.pt)
+            .map(|(_, role)| *role)?;
         // A server may go on under another SSRC when its publisher comes back.
         let same_kind = |other: Role| std::mem::discriminant(&other) == std::mem::discriminant(&role);
         if self.sources.iter().any(|source| same_kind(source.role)) {
@@ -287,11 +311,18 @@ impl Viewer {
         };
         if payload.is_empty() {
             // Padding only: it keeps the numbers in order but belongs to no frame.
-            let piece = Piece { timestamp: header.timestamp, ..Piece::default() };
+            let piece = Piece {
+                timestamp: header.timestamp,
+                ..Piece::default()
+            };
             return track.handle(now, number, bytes, piece);
         }
-        let piece =
-            Piece { timestamp: header.timestamp, marker: header.marker, start: hint.start, key: hint.key };
+        let piece = Piece {
+            timestamp: header.timestamp,
+            marker: header.marker,
+            start: hint.start,
+            key: hint.key,
+        };
         let arrival = track.handle(now, number, bytes, piece);
         if self.times.first_keyframe.is_none() && self.video.stats.frames.keyframes > 0 {
             self.times.first_keyframe = Some(now);
@@ -316,7 +347,11 @@ impl Viewer {
         }
         let pli = self.pli_due.filter(|_| self.wants_keyframe());
         let tracks = [self.video.deadline(), self.audio.deadline()];
-        [peer, self.report_due, pli].into_iter().chain(tracks).flatten().min()
+        [peer, self.report_due, pli]
+            .into_iter()
+            .chain(tracks)
+            .flatten()
+            .min()
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
@@ -358,7 +393,10 @@ impl Viewer {
     }
 
     fn source_of(&self, wanted: impl Fn(Role) -> bool) -> Option<u32> {
-        self.sources.iter().find(|source| wanted(source.role)).map(|source| source.ssrc)
+        self.sources
+            .iter()
+            .find(|source| wanted(source.role))
+            .map(|source| source.ssrc)
     }
 
     fn send_report(&mut self, now: Instant, with_blocks: bool, feedback: &[u8]) {
@@ -395,10 +433,15 @@ impl Viewer {
             connected_ms: since(self.times.connected.map(|now| now.instant)),
             first_packet_ms: since(self.times.first_packet),
             first_keyframe_ms: since(self.times.first_keyframe),
-            video: self.video.stats_at(now),
-            audio: self.audio.stats_at(now),
+            video: if self.peer.is_over() {
+                self.video.stats
+            } else {
+                self.video.stats_at(now)
+            },
+            audio: self.audio.stats,
             rtx_packets: self.rtx_packets,
             unauthentic: self.unauthentic,
+            early: self.peer.early(),
             nacks: self.nacks,
             nacked: self.nacked,
             plis: self.plis,
@@ -417,7 +460,10 @@ impl Source {
         let new_lost = lost.saturating_sub(self.reported.0);
         self.reported = (lost, expected);
         let (last_sr, delay) = self.last_sr.map_or((0, 0), |(middle, at)| {
-            (middle, (now.saturating_duration_since(at).as_secs_f64() * 65536.0) as u32)
+            (
+                middle,
+                (now.saturating_duration_since(at).as_secs_f64() * 65536.0) as u32,
+            )
         });
         ReportBlock {
             ssrc: self.ssrc,

@@ -44,9 +44,18 @@ pub enum PublishedVideo {
 
 impl StreamArgs {
     pub fn media(&self) -> anyhow::Result<PublisherMedia> {
-        anyhow::ensure!(self.fps > 0.0 && self.fps <= 1000.0, "--fps must be between 0 and 1000");
-        anyhow::ensure!((0.0..100.0).contains(&self.loss), "--loss is a percentage below 100");
-        anyhow::ensure!(self.keyframe_interval > Duration::ZERO, "--keyframe-interval must not be 0");
+        anyhow::ensure!(
+            self.fps > 0.0 && self.fps <= 1000.0,
+            "--fps must be between 0 and 1000"
+        );
+        anyhow::ensure!(
+            (0.0..100.0).contains(&self.loss),
+            "--loss is a percentage below 100"
+        );
+        anyhow::ensure!(
+            self.keyframe_interval > Duration::ZERO,
+            "--keyframe-interval must not be 0"
+        );
         let video = match self.video {
             PublishedVideo::None => None,
             PublishedVideo::Codec(codec) => Some(VideoPlan {
@@ -56,7 +65,10 @@ impl StreamArgs {
                 keyframe_interval: self.keyframe_interval.as_secs_f64(),
             }),
         };
-        anyhow::ensure!(video.is_some() || !self.no_audio, "neither video nor audio is left to send");
+        anyhow::ensure!(
+            video.is_some() || !self.no_audio,
+            "neither video nor audio is left to send"
+        );
         Ok(PublisherMedia {
             video,
             audio: !self.no_audio,
@@ -82,7 +94,9 @@ pub fn bitrate(text: &str) -> Result<u64, String> {
         text if text.ends_with('m') => (text.trim_end_matches('m').to_owned(), 1e6),
         text => (text, 1.0),
     };
-    let value: f64 = number.parse().map_err(|_| "a number such as 2500k or 4M".to_owned())?;
+    let value: f64 = number
+        .parse()
+        .map_err(|_| "a number such as 2500k or 4M".to_owned())?;
     let bits = value * factor;
     if !(1_000.0..=1e9).contains(&bits) {
         return Err("between 1k and 1000M".to_owned());
@@ -102,7 +116,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err("a time such as 500ms, 10s or 5m".to_owned()),
     };
-    let value: f64 = number.parse().map_err(|_| "a time such as 500ms, 10s or 5m".to_owned())?;
+    let value: f64 = number
+        .parse()
+        .map_err(|_| "a time such as 500ms, 10s or 5m".to_owned())?;
     Duration::try_from_secs_f64(value * factor).map_err(|_| "a time such as 500ms, 10s or 5m".to_owned())
 }
 

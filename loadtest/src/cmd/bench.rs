@@ -1,1 +1,276 @@
-//! Starts a server and measures what forwarding costs it.
+//! `bench`: starts a server, one publisher and many viewers, and measures what a forwarded packet costs.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::args::{StreamArgs, duration};
+use crate::client::dtls::SrtpChoice;
+use crate::client::offer::ALL_VIDEO;
+use crate::client::peer::PeerState;
+use crate::client::viewer::ViewerMedia;
+use crate::driver::plan::Snapshot;
+use crate::driver::{PublisherConfig, Publishers, ViewerConfig, Viewers, clock};
+use crate::measure::floor::{self, Floor};
+use crate::measure::own::OwnReport;
+use crate::measure::server::ServerUse;
+use crate::report::table;
+use crate::report::totals::{ServerInterval, ViewerTotals};
+
+/// For the server to listen, the publisher to connect, all viewers to be served: each.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchArgs {
+    /// The server's binary; it is started with `--http ADDRESS --media-port PORT --log warn`
+    #[arg(long)]
+    server: PathBuf,
+    /// Number of viewers; several numbers give a line each
+    #[arg(long, value_delimiter = ',', default_value = "100")]
+    viewers: Vec<usize>,
+    /// New viewers per second
+    #[arg(long, default_value_t = 200.0)]
+    ramp_per_second: f64,
+    /// Between the last viewer's connection and the measurement
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    warm_up: Duration,
+    /// Time measured
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    measure: Duration,
+    /// Repetitions, each with a fresh server
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// SRTP profiles the viewers offer
+    #[arg(long, value_enum, default_value_t = SrtpChoice::Both)]
+    srtp: SrtpChoice,
+    #[command(flatten)]
+    stream: StreamArgs,
+    /// Write all figures as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+struct Round {
+    viewers: usize,
+    totals: ViewerTotals,
+    server: ServerInterval,
+    publisher: OwnReport,
+    objections: Vec<String>,
+}
+
+pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
+    let media = args.stream.media()?;
+    let plan = media.video.context("bench needs video")?;
+    let mut valid = true;
+    let mut all = Vec::new();
+    for viewers in &args.viewers {
+        let mut rounds = Vec::new();
+        for repetition in 1..=args.repeat.max(1) {
+            let round = round(args, *viewers)
+                .with_context(|| format!("{viewers} viewers, repetition {repetition}"))?;
+            println!(
+                "{viewers} viewers, {repetition} of {}: {}, loss {:.3} %, latency {} / {}",
+                args.repeat,
+                table::optional(round.server.cpu_us_per_packet, 2, "µs per packet"),
+                round.totals.loss_after_repair,
+                table::optional(round.totals.latency_ms.p50, 2, "ms"),
+                table::optional(round.totals.latency_ms.p99, 2, "ms"),
+            );
+            for objection in &round.objections {
+                println!("  INVALID: {objection}");
+            }
+            valid &= round.objections.is_empty() && round.totals.connected == *viewers;
+            rounds.push(round);
+        }
+        let floor = floor::measure(plan, media.audio, *viewers).context("measuring the floor")?;
+        print!("{}", summary(&rounds, &floor));
+        all.push(serde_json::json!({ "viewers": viewers, "rounds": rounds, "floor": floor }));
+    }
+    if let Some(path) = &args.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&all)?)?;
+    }
+    Ok(valid)
+}
+
+fn summary(rounds: &[Round], floor: &Floor) -> String {
+    let spread = |value: fn(&Round) -> Option<f64>, digits: usize, unit: &str| {
+        let mut values: Vec<f64> = rounds.iter().filter_map(value).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.get(values.len() / 2).copied();
+        let text = [values.first().copied(), middle, values.last().copied()]
+            .map(|value| table::optional(value, digits, unit));
+        (text.join(" / "), middle)
+    };
+    let (cost, median) = spread(|round| round.server.cpu_us_per_packet, 2, "µs");
+    let ratio = median.map(|median| median / floor.cpu_us_per_packet);
+    table::pairs(&[
+        ("server CPU per forwarded packet, min/median/max", cost),
+        (
+            "floor (AES-128-GCM and GSO)",
+            format!("{:.2} µs", floor.cpu_us_per_packet),
+        ),
+        ("ratio to the floor", table::optional(ratio, 2, "")),
+        (
+            "latency p50",
+            spread(|round| round.totals.latency_ms.p50, 2, "ms").0,
+        ),
+        (
+            "latency p99",
+            spread(|round| round.totals.latency_ms.p99, 2, "ms").0,
+        ),
+        (
+            "loss after repair",
+            spread(|round| Some(round.totals.loss_after_repair), 3, "%").0,
+        ),
+        (
+            "memory per viewer",
+            spread(|round| Some(round.server.bytes_per_viewer? / 1024.0), 0, "KB").0,
+        ),
+        (
+            "first packet p50",
+            spread(|round| round.totals.first_packet_ms.p50, 1, "ms").0,
+        ),
+        (
+            "viewer thread CPU",
+            spread(|round| Some(round.totals.own.cpu_share * 100.0), 0, "%").0,
+        ),
+    ])
+}
+
+fn round(args: &BenchArgs, count: usize) -> anyhow::Result<Round> {
+    let server = Server::start(&args.server)?;
+    let publishers = Publishers::start(PublisherConfig {
+        urls: vec![server.url("whip")],
+        token: None,
+        media: args.stream.media()?,
+        srtp: SrtpChoice::Both,
+    })?;
+    until("the publisher did not connect", || {
+        Ok(publishers.snapshot()?.publishers.iter().all(|p| p.packets > 0))
+    })?;
+    let idle = ServerUse::read(server.pid())?;
+    let media = ViewerMedia {
+        video: ALL_VIDEO.to_vec(),
+        audio: args.stream.media()?.audio,
+        rtx: true,
+    };
+    let arrivals = ViewerConfig::ramp(&server.url("whep"), count, args.ramp_per_second);
+    let viewers = Viewers::start(ViewerConfig {
+        arrivals,
+        token: None,
+        media,
+        srtp: args.srtp,
+    })?;
+    until("not every viewer was served", || {
+        let now = viewers.snapshot()?;
+        if let Some(reason) = now.viewers.iter().find_map(failure) {
+            anyhow::bail!("a viewer failed: {reason}");
+        }
+        Ok(now.viewers.len() == count && now.viewers.iter().all(|viewer| viewer.packets() > 0))
+    })?;
+    rest(args.warm_up);
+    let take = || -> anyhow::Result<(ServerUse, Snapshot, Snapshot)> {
+        Ok((
+            ServerUse::read(server.pid())?,
+            viewers.snapshot()?,
+            publishers.snapshot()?,
+        ))
+    };
+    let from = take()?;
+    rest(args.measure);
+    let to = take()?;
+    let seconds = to.1.at.saturating_duration_since(from.1.at).as_secs_f64();
+    let totals = ViewerTotals::between(Some(&from.1), &to.1, seconds);
+    let publisher = OwnReport::between(&from.2.own, &to.2.own, seconds);
+    let mut objections = totals.own.objections("viewer");
+    objections.extend(publisher.objections("publisher"));
+    Ok(Round {
+        viewers: count,
+        server: ServerInterval::between(&idle, &from.0, &to.0, &totals),
+        totals,
+        publisher,
+        objections,
+    })
+}
+
+fn failure(viewer: &crate::client::viewer::ViewerStats) -> Option<&str> {
+    match &viewer.state {
+        PeerState::Failed(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+/// A server process of ours on free ports; killed when dropped.
+struct Server {
+    process: Child,
+    http: SocketAddr,
+}
+
+impl Server {
+    fn start(binary: &PathBuf) -> anyhow::Result<Self> {
+        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let media = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
+        let process = Command::new(binary)
+            .args([
+                "--http",
+                &http.to_string(),
+                "--media-port",
+                &media.to_string(),
+                "--log",
+                "warn",
+            ])
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let mut server = Self { process, http };
+        until("the server does not listen", || {
+            if let Some(status) = server.process.try_wait()? {
+                anyhow::bail!("the server ended at once: {status}");
+            }
+            Ok(TcpStream::connect(http).is_ok())
+        })?;
+        Ok(server)
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn url(&self, kind: &str) -> String {
+        format!("http://{}/{kind}/bench", self.http)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn until(otherwise: &str, mut met: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = clock::now().instant + PATIENCE;
+    while !met()? {
+        anyhow::ensure!(
+            clock::now().instant < deadline,
+            "{otherwise} within {} s",
+            PATIENCE.as_secs()
+        );
+        rest(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn rest(time: Duration) {
+    let end = clock::now().instant + time;
+    while let Some(left) = end
+        .checked_duration_since(clock::now().instant)
+        .filter(|left| !left.is_zero())
+    {
+        std::thread::park_timeout(left);
+    }
+}

@@ -24,9 +24,17 @@ pub enum Beat {
 impl Pace {
     /// `duration` of None goes on until Ctrl-C.
     pub fn start(step: Duration, duration: Option<Duration>) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let start = clock::now().instant;
-        Ok(Self { runtime, start, end: duration.map(|duration| start + duration), next: start + step, step })
+        Ok(Self {
+            runtime,
+            start,
+            end: duration.map(|duration| start + duration),
+            next: start + step,
+            step,
+        })
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -44,6 +52,10 @@ impl Pace {
                 _ = tokio::signal::ctrl_c() => true,
             }
         });
-        if over || interrupted { Beat::Over } else { Beat::Step }
+        if over || interrupted {
+            Beat::Over
+        } else {
+            Beat::Step
+        }
     }
 }

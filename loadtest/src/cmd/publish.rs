@@ -51,7 +51,10 @@ pub fn run(args: &PublishArgs) -> anyhow::Result<bool> {
         let beat = pace.wait();
         let now = publishers.snapshot()?;
         println!("{}", live_line(before.as_ref(), &now));
-        let all_failed = now.publishers.iter().all(|publisher| is_failure(&publisher.state));
+        let all_failed = now
+            .publishers
+            .iter()
+            .all(|publisher| is_failure(&publisher.state));
         if beat == Beat::Over || (all_failed && !now.publishers.is_empty()) {
             return finish(args, &now, pace.elapsed().as_secs_f64());
         }
@@ -65,7 +68,9 @@ pub fn stream_urls(url: &str, pattern: Option<&str>, count: usize) -> Vec<String
         (Some(pattern), Some((base, _))) => format!("{base}/{pattern}"),
         _ => url.to_owned(),
     };
-    (0..count).map(|n| template.replace("{n}", &n.to_string())).collect()
+    (0..count)
+        .map(|n| template.replace("{n}", &n.to_string()))
+        .collect()
 }
 
 fn is_failure(state: &PeerState) -> bool {
@@ -80,8 +85,14 @@ fn live_line(before: Option<&Snapshot>, now: &Snapshot) -> String {
     };
     let (packets, bytes) = sum(now);
     let (packets_before, bytes_before) = before.map(sum).unwrap_or_default();
-    let seconds = before.map_or(1.0, |before| now.at.saturating_duration_since(before.at).as_secs_f64());
-    let connected = now.publishers.iter().filter(|p| p.state == PeerState::Connected).count();
+    let seconds = before.map_or(1.0, |before| {
+        now.at.saturating_duration_since(before.at).as_secs_f64()
+    });
+    let connected = now
+        .publishers
+        .iter()
+        .filter(|p| p.state == PeerState::Connected)
+        .count();
     let total = |value: fn(&crate::client::publisher::PublisherStats) -> u64| -> u64 {
         now.publishers.iter().map(value).sum()
     };
@@ -117,7 +128,11 @@ fn finish(args: &PublishArgs, end: &Snapshot, seconds: f64) -> anyhow::Result<bo
         });
         std::fs::write(path, serde_json::to_vec_pretty(&json)?)?;
     }
-    Ok(objections.is_empty() && end.publishers.iter().all(|publisher| !is_failure(&publisher.state)))
+    Ok(objections.is_empty()
+        && end
+            .publishers
+            .iter()
+            .all(|publisher| !is_failure(&publisher.state)))
 }
 
 #[cfg(test)]
@@ -128,6 +143,9 @@ mod tests {
     fn each_publisher_gets_its_own_url() {
         let urls = stream_urls("http://host/whip/live", Some("live-{n}"), 2);
         assert_eq!(urls, ["http://host/whip/live-0", "http://host/whip/live-1"]);
-        assert_eq!(stream_urls("http://host/whip/a{n}", None, 1), ["http://host/whip/a0"]);
+        assert_eq!(
+            stream_urls("http://host/whip/a{n}", None, 1),
+            ["http://host/whip/a0"]
+        );
     }
 }

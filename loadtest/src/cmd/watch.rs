@@ -61,7 +61,10 @@ pub struct WatchArgs {
 
 impl WatchArgs {
     fn config(&self) -> anyhow::Result<ViewerConfig> {
-        anyhow::ensure!(!(self.no_video && self.no_audio), "neither video nor audio is left to watch");
+        anyhow::ensure!(
+            !(self.no_video && self.no_audio),
+            "neither video nor audio is left to watch"
+        );
         let urls = stream_urls(&self.url, self.stream_pattern.as_deref(), self.streams.max(1));
         let mut arrivals = ViewerConfig::ramp(&self.url, self.viewers, self.ramp_per_second);
         for ((_, target), url) in arrivals.iter_mut().zip(urls.iter().cycle()) {
@@ -72,8 +75,17 @@ impl WatchArgs {
             (false, true) => ALL_VIDEO.to_vec(),
             (false, false) => self.video.clone(),
         };
-        let media = ViewerMedia { video, audio: !self.no_audio, rtx: !self.no_rtx };
-        Ok(ViewerConfig { arrivals, token: self.token.clone(), media, srtp: self.srtp })
+        let media = ViewerMedia {
+            video,
+            audio: !self.no_audio,
+            rtx: !self.no_rtx,
+        };
+        Ok(ViewerConfig {
+            arrivals,
+            token: self.token.clone(),
+            media,
+            srtp: self.srtp,
+        })
     }
 }
 
@@ -86,10 +98,18 @@ pub fn run(args: &WatchArgs) -> anyhow::Result<bool> {
     let read_server = || args.pid.map(ServerUse::read).transpose();
     let idle = read_server()?;
     let viewers = Viewers::start(args.config()?)?;
-    let take = || anyhow::Ok(Moment { server: read_server()?, snapshot: viewers.snapshot()? });
+    let take = || {
+        anyhow::Ok(Moment {
+            server: read_server()?,
+            snapshot: viewers.snapshot()?,
+        })
+    };
     let start = take()?;
     let mut pace = Pace::start(Duration::from_secs(1), args.duration)?;
-    let mut before = Moment { snapshot: start.snapshot.clone(), server: start.server };
+    let mut before = Moment {
+        snapshot: start.snapshot.clone(),
+        server: start.server,
+    };
     loop {
         let beat = pace.wait();
         let now = take()?;
@@ -104,7 +124,11 @@ pub fn run(args: &WatchArgs) -> anyhow::Result<bool> {
 }
 
 fn interval(idle: Option<ServerUse>, from: &Moment, to: &Moment) -> (ViewerTotals, Option<ServerInterval>) {
-    let seconds = to.snapshot.at.saturating_duration_since(from.snapshot.at).as_secs_f64();
+    let seconds = to
+        .snapshot
+        .at
+        .saturating_duration_since(from.snapshot.at)
+        .as_secs_f64();
     let totals = ViewerTotals::between(Some(&from.snapshot), &to.snapshot, seconds);
     let server = match (idle, from.server, to.server) {
         (Some(idle), Some(from), Some(to)) => Some(ServerInterval::between(&idle, &from, &to, &totals)),

@@ -106,7 +106,12 @@ impl Engine {
                 return;
             }
             let mut ready = Vec::with_capacity(events.iter().count());
-            ready.extend(events.iter().map(|event| event.token()).filter(|token| *token != WAKE));
+            ready.extend(
+                events
+                    .iter()
+                    .map(|event| event.token())
+                    .filter(|token| *token != WAKE),
+            );
             for token in ready {
                 self.receive(token.0);
             }
@@ -123,13 +128,23 @@ impl Engine {
     fn until_next(&self, now: Instant) -> Option<Duration> {
         let timer = self.timers.peek().map(|Reverse((due, _))| *due);
         let plan = self.next_plan.as_ref().map(|plan| self.started + plan.at);
-        timer.into_iter().chain(plan).min().map(|due| due.saturating_duration_since(now))
+        timer
+            .into_iter()
+            .chain(plan)
+            .min()
+            .map(|due| due.saturating_duration_since(now))
     }
 
     fn begin_planned(&mut self) {
         let now = clock::now();
-        while self.next_plan.as_ref().is_some_and(|plan| self.started + plan.at <= now.instant) {
-            let Some(plan) = std::mem::replace(&mut self.next_plan, self.plans.next()) else { return };
+        while self
+            .next_plan
+            .as_ref()
+            .is_some_and(|plan| self.started + plan.at <= now.instant)
+        {
+            let Some(plan) = std::mem::replace(&mut self.next_plan, self.plans.next()) else {
+                return;
+            };
             self.begin(now.instant, plan);
         }
     }
@@ -144,7 +159,9 @@ impl Engine {
             scheduled: None,
         });
         let opened = self.open_socket(&plan.url, session);
-        let Some(entry) = self.sessions.get_mut(session) else { return };
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return;
+        };
         match opened {
             Ok((socket, candidate)) => {
                 entry.socket = Some(socket);
@@ -152,7 +169,12 @@ impl Engine {
                     Client::Publisher(publisher) => publisher.offer(now, Some(candidate)),
                     Client::Viewer(viewer) => viewer.offer(now, Some(candidate)),
                 };
-                self.http.send(Request::Post { session, url: plan.url, token: plan.token, offer });
+                self.http.send(Request::Post {
+                    session,
+                    url: plan.url,
+                    token: plan.token,
+                    offer,
+                });
             }
             Err(reason) => entry.client.peer_mut().fail(reason),
         }
@@ -178,7 +200,9 @@ impl Engine {
     fn take_answers(&mut self) {
         while let Ok(posted) = self.posted.try_recv() {
             let now = clock::now().instant;
-            let Some(session) = self.sessions.get_mut(posted.session) else { continue };
+            let Some(session) = self.sessions.get_mut(posted.session) else {
+                continue;
+            };
             match posted.result {
                 Ok(accepted) => {
                     session.session_url = accepted.session_url;
@@ -200,11 +224,15 @@ impl Engine {
     fn receive(&mut self, token: usize) {
         let mut metas = [RecvMeta::default(); BATCH];
         loop {
-            let Some(session) = self.sessions.get_mut(token) else { return };
+            let Some(session) = self.sessions.get_mut(token) else {
+                return;
+            };
             let Some(socket) = &session.socket else { return };
             let mut slices: [IoSliceMut<'_>; BATCH] = {
                 let mut buffers = self.buffers.iter_mut();
-                std::array::from_fn(|_| IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..])))
+                std::array::from_fn(|_| {
+                    IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..]))
+                })
             };
             let received = match socket.state.recv((&socket.io).into(), &mut slices, &mut metas) {
                 Ok(received) => received,
@@ -215,8 +243,12 @@ impl Engine {
             self.own.receive_calls += 1;
             for (meta, buffer) in metas.iter().zip(&mut self.buffers).take(received) {
                 let stamped = meta.timestamp.map_or(now.wall, |at| at.as_micros() as u64);
-                self.own.receive_delay.saturating_record(now.wall.saturating_sub(stamped));
-                let Some(bytes) = buffer.get_mut(..meta.len) else { continue };
+                self.own
+                    .receive_delay
+                    .saturating_record(now.wall.saturating_sub(stamped));
+                let Some(bytes) = buffer.get_mut(..meta.len) else {
+                    continue;
+                };
                 for datagram in bytes.chunks_mut(meta.stride.max(1)) {
                     self.own.datagrams += 1;
                     match &mut session.client {
@@ -238,12 +270,16 @@ impl Engine {
     fn fire_timers(&mut self) {
         loop {
             let now = clock::now();
-            let Some(Reverse((due, token))) = self.timers.peek().copied() else { return };
+            let Some(Reverse((due, token))) = self.timers.peek().copied() else {
+                return;
+            };
             if due > now.instant {
                 return;
             }
             self.timers.pop();
-            let Some(session) = self.sessions.get_mut(token) else { continue };
+            let Some(session) = self.sessions.get_mut(token) else {
+                continue;
+            };
             if session.scheduled != Some(due) {
                 continue;
             }
@@ -253,7 +289,9 @@ impl Engine {
     }
 
     fn fire(&mut self, now: Now, token: usize) {
-        let Some(session) = self.sessions.get_mut(token) else { return };
+        let Some(session) = self.sessions.get_mut(token) else {
+            return;
+        };
         if let Some(due) = session.client.deadline().filter(|due| *due <= now.instant) {
             let late = now.instant.saturating_duration_since(due).as_micros() as u64;
             self.own.timer_delay.saturating_record(late);
@@ -267,7 +305,9 @@ impl Engine {
 
     /// Sends what a client has to send and sets its timer.
     fn settle(&mut self, token: usize) {
-        let Some(session) = self.sessions.get_mut(token) else { return };
+        let Some(session) = self.sessions.get_mut(token) else {
+            return;
+        };
         session.flush(&mut self.own);
         if let Some(due) = session.client.deadline()
             && session.scheduled.is_none_or(|scheduled| due < scheduled)
@@ -306,7 +346,13 @@ impl Engine {
             }
         }
         let ports = self.sessions.iter().filter_map(|(_, session)| {
-            session.socket.as_ref()?.io.local_addr().ok().map(|address| address.port())
+            session
+                .socket
+                .as_ref()?
+                .io
+                .local_addr()
+                .ok()
+                .map(|address| address.port())
         });
         snapshot.own.socket_drops = own::socket_drops(&ports.collect());
         snapshot.own.sample();
@@ -319,7 +365,10 @@ impl Engine {
             session.client.peer_mut().close(now);
             session.flush(&mut self.own);
             if let Some(url) = session.session_url.take() {
-                self.http.send(Request::Delete { url, token: session.token.clone() });
+                self.http.send(Request::Delete {
+                    url,
+                    token: session.token.clone(),
+                });
             }
             tracing::debug!(url = session.url, "closed");
         }
@@ -377,8 +426,11 @@ fn bind(ipv4: bool) -> std::io::Result<(Socket, u16)> {
     use socket2::{Domain, Protocol, Type};
     let domain = if ipv4 { Domain::IPV4 } else { Domain::IPV6 };
     let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    let any: IpAddr =
-        if ipv4 { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if ipv4 {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    };
     socket.bind(&SocketAddr::new(any, 0).into())?;
     socket.set_nonblocking(true)?;
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
@@ -398,7 +450,10 @@ fn local_address(url: &str) -> Result<IpAddr, String> {
         .to_socket_addrs()
         .map_err(|error| format!("cannot resolve {host}: {error}"))?
         .collect();
-    let server = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    let server = addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(addresses.first());
     let server = server.ok_or_else(|| format!("{host} has no address"))?;
     let any: IpAddr = if server.is_ipv4() {
         std::net::Ipv4Addr::UNSPECIFIED.into()
@@ -410,5 +465,7 @@ fn local_address(url: &str) -> Result<IpAddr, String> {
         probe.connect(server)?;
         probe.local_addr()
     });
-    probe.map(|address| address.ip()).map_err(|error| format!("no route to {host}: {error}"))
+    probe
+        .map(|address| address.ip())
+        .map_err(|error| format!("no route to {host}: {error}"))
 }

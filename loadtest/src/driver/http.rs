@@ -15,8 +15,16 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ANSWER: usize = 256 * 1024;
 
 pub enum Request {
-    Post { session: usize, url: String, token: Option<String>, offer: String },
-    Delete { url: String, token: Option<String> },
+    Post {
+        session: usize,
+        url: String,
+        token: Option<String>,
+        offer: String,
+    },
+    Delete {
+        url: String,
+        token: Option<String>,
+    },
 }
 
 /// The outcome of a POST: the answer and the session's URL, or a plain reason.
@@ -39,26 +47,36 @@ impl Http {
     /// Results go into `results`, and `wake` is called after each.
     pub fn start(results: mpsc::Sender<Posted>, wake: Arc<mio::Waker>) -> std::io::Result<Self> {
         let (requests, mut inbox) = queue::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         // Media does not pass a proxy either.
-        let client = Client::builder().no_proxy().build().map_err(std::io::Error::other)?;
-        let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
-            runtime.block_on(async move {
-                let mut running = tokio::task::JoinSet::new();
-                while let Some(request) = inbox.recv().await {
-                    let (client, results, wake) = (client.clone(), results.clone(), wake.clone());
-                    running.spawn(async move {
-                        if let Some(posted) = perform(&client, request).await {
-                            let _ = results.send(posted);
-                            let _ = wake.wake();
-                        }
-                    });
-                    while running.try_join_next().is_some() {}
-                }
-                while running.join_next().await.is_some() {}
-            });
-        })?;
-        Ok(Self { requests: Some(requests), thread: Some(thread) })
+        let client = Client::builder()
+            .no_proxy()
+            .build()
+            .map_err(std::io::Error::other)?;
+        let thread = std::thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let mut running = tokio::task::JoinSet::new();
+                    while let Some(request) = inbox.recv().await {
+                        let (client, results, wake) = (client.clone(), results.clone(), wake.clone());
+                        running.spawn(async move {
+                            if let Some(posted) = perform(&client, request).await {
+                                let _ = results.send(posted);
+                                let _ = wake.wake();
+                            }
+                        });
+                        while running.try_join_next().is_some() {}
+                    }
+                    while running.join_next().await.is_some() {}
+                });
+            })?;
+        Ok(Self {
+            requests: Some(requests),
+            thread: Some(thread),
+        })
     }
 
     pub fn send(&self, request: Request) {
@@ -80,7 +98,12 @@ impl Drop for Http {
 
 async fn perform(client: &Client, request: Request) -> Option<Posted> {
     match request {
-        Request::Post { session, url, token, offer } => {
+        Request::Post {
+            session,
+            url,
+            token,
+            offer,
+        } => {
             let result = post(client, &url, token.as_deref(), offer).await;
             Some(Posted { session, result })
         }
@@ -96,8 +119,11 @@ async fn perform(client: &Client, request: Request) -> Option<Posted> {
 }
 
 async fn post(client: &Client, url: &str, token: Option<&str>, offer: String) -> Result<Accepted, String> {
-    let mut request =
-        client.post(url).timeout(POST_TIMEOUT).header(CONTENT_TYPE, "application/sdp").body(offer);
+    let mut request = client
+        .post(url)
+        .timeout(POST_TIMEOUT)
+        .header(CONTENT_TYPE, "application/sdp")
+        .body(offer);
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
@@ -124,7 +150,11 @@ fn location(response: &Response) -> Option<String> {
 
 async fn body(mut response: Response) -> Result<String, String> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| format!("the answer broke off: {error}"))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| format!("the answer broke off: {error}"))?
+    {
         if bytes.len() + chunk.len() > MAX_ANSWER {
             return Err("the answer is too long to be one".to_owned());
         }

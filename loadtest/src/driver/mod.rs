@@ -18,6 +18,8 @@ pub mod clock;
 pub mod engine;
 pub mod http;
 pub mod plan;
+#[cfg(test)]
+mod tests;
 
 use engine::{Client, Engine, WAKE};
 use plan::{Command, Plan, Snapshot};
@@ -59,8 +61,16 @@ pub struct ViewerConfig {
 impl ViewerConfig {
     /// `count` viewers of one URL at `per_second`, evenly; 0 starts all at once.
     pub fn ramp(url: &str, count: usize, per_second: f64) -> Vec<(Duration, String)> {
-        let at = |index: usize| if per_second > 0.0 { index as f64 / per_second } else { 0.0 };
-        (0..count).map(|index| (Duration::from_secs_f64(at(index)), url.to_owned())).collect()
+        let at = |index: usize| {
+            if per_second > 0.0 {
+                index as f64 / per_second
+            } else {
+                0.0
+            }
+        };
+        (0..count)
+            .map(|index| (Duration::from_secs_f64(at(index)), url.to_owned()))
+            .collect()
     }
 }
 
@@ -128,14 +138,22 @@ impl Driver {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             Engine::new(poll, http, posted, inbox, plans).run();
         })?;
-        Ok(Self { commands, waker, thread: Some(thread) })
+        Ok(Self {
+            commands,
+            waker,
+            thread: Some(thread),
+        })
     }
 
     fn snapshot(&self) -> Result<Snapshot, DriverError> {
         let (reply, answer) = mpsc::channel();
-        self.commands.send(Command::Snapshot(reply)).map_err(|_| DriverError::Ended)?;
+        self.commands
+            .send(Command::Snapshot(reply))
+            .map_err(|_| DriverError::Ended)?;
         self.waker.wake()?;
-        answer.recv_timeout(Duration::from_secs(10)).map_err(|_| DriverError::Ended)
+        answer
+            .recv_timeout(Duration::from_secs(10))
+            .map_err(|_| DriverError::Ended)
     }
 }
 

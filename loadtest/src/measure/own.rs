@@ -69,7 +69,8 @@ impl OwnReport {
         Self {
             cpu_share: cpu / 1e9 / seconds.max(1e-9),
             cpu_us_per_datagram: cpu / 1e3 / datagrams,
-            datagrams_per_receive: datagrams / to.receive_calls.saturating_sub(from.receive_calls).max(1) as f64,
+            datagrams_per_receive: datagrams
+                / to.receive_calls.saturating_sub(from.receive_calls).max(1) as f64,
             send_failures: to.send_failures - from.send_failures,
             socket_drops: to.socket_drops.saturating_sub(from.socket_drops),
             timer_delay_p99_ms: p99(&from.timer_delay, &to.timer_delay),
@@ -81,16 +82,28 @@ impl OwnReport {
     pub fn objections(&self, name: &str) -> Vec<String> {
         let mut objections = Vec::new();
         if self.cpu_share > MAX_CPU_SHARE {
-            objections.push(format!("the {name} thread used {:.0} % of its core", self.cpu_share * 100.0));
+            objections.push(format!(
+                "the {name} thread used {:.0} % of its core",
+                self.cpu_share * 100.0
+            ));
         }
         if self.socket_drops > 0 {
-            objections.push(format!("the kernel dropped {} datagrams at {name} sockets", self.socket_drops));
+            objections.push(format!(
+                "the kernel dropped {} datagrams at {name} sockets",
+                self.socket_drops
+            ));
         }
         if self.send_failures > 0 {
-            objections.push(format!("{} datagrams of {name} could not be sent", self.send_failures));
+            objections.push(format!(
+                "{} datagrams of {name} could not be sent",
+                self.send_failures
+            ));
         }
         if self.timer_delay_p99_ms > MAX_TIMER_DELAY_MS {
-            objections.push(format!("timers of {name} ran {:.0} ms late (p99)", self.timer_delay_p99_ms));
+            objections.push(format!(
+                "timers of {name} ran {:.0} ms late (p99)",
+                self.timer_delay_p99_ms
+            ));
         }
         objections
     }
@@ -106,7 +119,8 @@ pub fn difference(later: &Histogram<u64>, earlier: &Histogram<u64>) -> Histogram
     result
 }
 
-fn thread_cpu_ns() -> Option<u64> {
+/// CPU time of the calling thread.
+pub fn thread_cpu_ns() -> Option<u64> {
     // Run time in nanoseconds, waiting time, time slices (Documentation/scheduler/sched-stats.rst).
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_ascii_whitespace().next()?.parse().ok()
@@ -114,11 +128,16 @@ fn thread_cpu_ns() -> Option<u64> {
 
 /// Datagrams dropped at full buffers of the UDP sockets bound to `ports`, since these were opened.
 pub fn socket_drops(ports: &HashSet<u16>) -> u64 {
-    ["/proc/self/net/udp", "/proc/self/net/udp6"].iter().map(|path| drops_in(path, ports)).sum()
+    ["/proc/self/net/udp", "/proc/self/net/udp6"]
+        .iter()
+        .map(|path| drops_in(path, ports))
+        .sum()
 }
 
 fn drops_in(path: &str, ports: &HashSet<u16>) -> u64 {
-    let Ok(table) = std::fs::read_to_string(path) else { return 0 };
+    let Ok(table) = std::fs::read_to_string(path) else {
+        return 0;
+    };
     let drops = table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let port = u16::from_str_radix(fields.nth(1)?.rsplit(':').next()?, 16).ok()?;

@@ -57,7 +57,11 @@ mod tests {
     fn a_strange_process_name_does_not_shift_the_fields() {
         let stat = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0";
         let status = "Name:\ta\nVmRSS:\t  2048 kB\nThreads:\t3\n";
-        let expected = ServerUse { cpu_seconds: 2.0, rss_bytes: 2048 * 1024, threads: 3 };
+        let expected = ServerUse {
+            cpu_seconds: 2.0,
+            rss_bytes: 2048 * 1024,
+            threads: 3,
+        };
         assert_eq!(ServerUse::parse(stat, status), Some(expected));
     }
 

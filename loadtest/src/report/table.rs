@@ -4,7 +4,11 @@ use std::fmt::Write;
 
 /// Two columns, names padded to the longest.
 pub fn pairs(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
     for (name, value) in rows {
         // Writing to a String cannot fail.

@@ -28,7 +28,11 @@ impl Spread {
             let last = values.len().checked_sub(1)?;
             values.get((last as f64 * share).round() as usize).copied()
         };
-        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+        Self {
+            p50: at(0.5),
+            p95: at(0.95),
+            p99: at(0.99),
+        }
     }
 
     fn text(&self) -> String {
@@ -73,6 +77,8 @@ pub struct ViewerTotals {
     pub duplicates: u64,
     pub reordered: u64,
     pub unauthentic: u64,
+    /// Came before the handshake was done.
+    pub early: u64,
     pub rtx_packets: u64,
     pub nacks: u64,
     pub plis: u64,
@@ -89,7 +95,11 @@ pub struct ViewerTotals {
 impl ViewerTotals {
     /// `from` is an earlier snapshot of the same viewers, or None for everything since the start.
     pub fn between(from: Option<&Snapshot>, to: &Snapshot, seconds: f64) -> Self {
-        let mut totals = Self { seconds, viewers: to.viewers.len(), ..Self::default() };
+        let mut totals = Self {
+            seconds,
+            viewers: to.viewers.len(),
+            ..Self::default()
+        };
         let mut bytes = 0;
         for (index, viewer) in to.viewers.iter().enumerate() {
             totals.count_state(viewer);
@@ -104,7 +114,9 @@ impl ViewerTotals {
         let expected = (totals.packets + totals.lost).max(1) as f64;
         totals.loss_before_repair = totals.missing as f64 / expected * 100.0;
         totals.loss_after_repair = totals.lost as f64 / expected * 100.0;
-        let each = |value: fn(&ViewerStats) -> Option<f64>| Spread::of(to.viewers.iter().filter_map(value).collect());
+        let each = |value: fn(&ViewerStats) -> Option<f64>| {
+            Spread::of(to.viewers.iter().filter_map(value).collect())
+        };
         totals.first_packet_ms = each(|viewer| viewer.first_packet_ms);
         totals.first_keyframe_ms = each(|viewer| viewer.first_keyframe_ms);
         totals.latency_ms = latency_between(from, to);
@@ -125,7 +137,10 @@ impl ViewerTotals {
             }
             PeerState::ClosedByServer => {
                 self.failed += 1;
-                *self.failures.entry("the server closed the connection".to_owned()).or_default() += 1;
+                *self
+                    .failures
+                    .entry("the server closed the connection".to_owned())
+                    .or_default() += 1;
             }
             PeerState::Closed => {}
             PeerState::Offered | PeerState::Checking | PeerState::Handshaking => self.connecting += 1,
@@ -142,9 +157,18 @@ impl ViewerTotals {
 
     /// Adds a viewer's counters, or with `sign` −1 takes them away again.
     fn add(&mut self, viewer: &ViewerStats, sign: i64) {
-        let mut add = |to: &mut u64, value: u64| *to = to.wrapping_add_signed(sign * value as i64);
+        let add = |to: &mut u64, value: u64| *to = to.wrapping_add_signed(sign * value as i64);
         for track in [&viewer.video, &viewer.audio] {
-            let TrackStats { packets, duplicates, missing, repaired, lost, reordered, frames, .. } = track;
+            let TrackStats {
+                packets,
+                duplicates,
+                missing,
+                repaired,
+                lost,
+                reordered,
+                frames,
+                ..
+            } = track;
             add(&mut self.packets, *packets);
             add(&mut self.duplicates, *duplicates);
             add(&mut self.missing, *missing);
@@ -160,6 +184,7 @@ impl ViewerTotals {
         }
         add(&mut self.rtx_packets, viewer.rtx_packets);
         add(&mut self.unauthentic, viewer.unauthentic);
+        add(&mut self.early, viewer.early);
         add(&mut self.nacks, viewer.nacks);
         add(&mut self.plis, viewer.plis);
     }
@@ -189,25 +214,60 @@ impl ViewerTotals {
         let latency = &self.latency_ms;
         let latencies = [latency.p50, latency.p99, latency.p999].map(|value| table::optional(value, 2, "ms"));
         let mut rows = vec![
-            ("viewers", format!("{} connected, {} connecting, {} failed", self.connected, self.connecting, self.failed)),
+            (
+                "viewers",
+                format!(
+                    "{} connected, {} connecting, {} failed",
+                    self.connected, self.connecting, self.failed
+                ),
+            ),
             ("first packet p50/p95/p99", self.first_packet_ms.text()),
             ("first keyframe p50/p95/p99", self.first_keyframe_ms.text()),
-            ("received", format!("{} packets, {:.1} Mbit/s", self.packets, self.bits_per_second / 1e6)),
-            ("loss before repair", format!("{:.3} % ({} packets)", self.loss_before_repair, self.missing)),
-            ("loss after repair", format!("{:.3} % ({} packets)", self.loss_after_repair, self.lost)),
+            (
+                "received",
+                format!(
+                    "{} packets, {:.1} Mbit/s",
+                    self.packets,
+                    self.bits_per_second / 1e6
+                ),
+            ),
+            (
+                "loss before repair",
+                format!("{:.3} % ({} packets)", self.loss_before_repair, self.missing),
+            ),
+            (
+                "loss after repair",
+                format!("{:.3} % ({} packets)", self.loss_after_repair, self.lost),
+            ),
             (
                 "repair",
-                format!("{} repaired, {} as RTX, {} NACKs, {} PLIs", self.repaired, self.rtx_packets, self.nacks, self.plis),
+                format!(
+                    "{} repaired, {} as RTX, {} NACKs, {} PLIs",
+                    self.repaired, self.rtx_packets, self.nacks, self.plis
+                ),
             ),
-            ("other packets", format!("{} duplicate, {} reordered, {} unauthentic", self.duplicates, self.reordered, self.unauthentic)),
+            (
+                "other packets",
+                format!(
+                    "{} duplicate, {} reordered, {} unauthentic, {} before keys",
+                    self.duplicates, self.reordered, self.unauthentic, self.early
+                ),
+            ),
             (
                 "frames",
-                format!("{} complete ({} keyframes), {} broken, {} undecodable", self.frames, self.keyframes, self.broken_frames, self.undecodable_frames),
+                format!(
+                    "{} complete ({} keyframes), {} broken, {} undecodable",
+                    self.frames, self.keyframes, self.broken_frames, self.undecodable_frames
+                ),
             ),
             ("freezes", format!("{} ({} ms)", self.freezes, self.freeze_ms)),
             ("latency p50/p99/p99.9", latencies.join(" / ")),
         ];
-        let srtp: Vec<String> = self.srtp.iter().map(|(name, count)| format!("{name} ×{count}")).collect();
+        let srtp: Vec<String> = self
+            .srtp
+            .iter()
+            .map(|(name, count)| format!("{name} ×{count}"))
+            .collect();
         rows.push(("SRTP", srtp.join(", ")));
         let own = &self.own;
         rows.push((
@@ -219,8 +279,11 @@ impl ViewerTotals {
                 own.timer_delay_p99_ms
             ),
         ));
-        let failures: Vec<(&str, String)> =
-            self.failures.iter().map(|(reason, count)| ("failed", format!("{count} × {reason}"))).collect();
+        let failures: Vec<(&str, String)> = self
+            .failures
+            .iter()
+            .map(|(reason, count)| ("failed", format!("{count} × {reason}")))
+            .collect();
         rows.extend(failures);
         table::pairs(&rows)
     }
@@ -235,7 +298,13 @@ fn latency_between(from: Option<&Snapshot>, to: &Snapshot) -> Latency {
         return Latency::default();
     }
     let at = |share: f64| Some(latency.value_at_quantile(share) as f64 / 1e3);
-    Latency { packets: latency.len(), p50: at(0.5), p99: at(0.99), p999: at(0.999), max: Some(latency.max() as f64 / 1e3) }
+    Latency {
+        packets: latency.len(),
+        p50: at(0.5),
+        p99: at(0.99),
+        p999: at(0.999),
+        max: Some(latency.max() as f64 / 1e3),
+    }
 }
 
 /// What the server process used in an interval.
@@ -270,8 +339,18 @@ impl ServerInterval {
 
     pub fn table(&self) -> String {
         table::pairs(&[
-            ("server CPU", format!("{:.0} % of a core ({:.2} s)", self.cpu_share * 100.0, self.cpu_seconds)),
-            ("server CPU per forwarded packet", table::optional(self.cpu_us_per_packet, 2, "µs")),
+            (
+                "server CPU",
+                format!(
+                    "{:.0} % of a core ({:.2} s)",
+                    self.cpu_share * 100.0,
+                    self.cpu_seconds
+                ),
+            ),
+            (
+                "server CPU per forwarded packet",
+                table::optional(self.cpu_us_per_packet, 2, "µs"),
+            ),
             (
                 "server memory",
                 format!(

@@ -39,7 +39,9 @@ impl Stamp {
         let at = head.windows(MAGIC.len()).position(|window| window == MAGIC)?;
         let mut rest = payload.get(at + MAGIC.len()..at + LEN)?.iter();
         let mut take = |count: usize| {
-            rest.by_ref().take(count).fold(0u64, |value, byte| value << 7 | u64::from(byte & 0x7f))
+            rest.by_ref()
+                .take(count)
+                .fold(0u64, |value, byte| value << 7 | u64::from(byte & 0x7f))
         };
         Some(Self {
             stream: take(3) as u32,
@@ -61,8 +63,13 @@ mod tests {
 
     #[test]
     fn a_stamp_is_found_behind_a_descriptor() {
-        let stamp =
-            Stamp { stream: 3, frame: 70_000, packet: 2, packets: 9, captured: 1_770_000_000_123_456 };
+        let stamp = Stamp {
+            stream: 3,
+            frame: 70_000,
+            packet: 2,
+            packets: 9,
+            captured: 1_770_000_000_123_456,
+        };
         let mut payload = vec![0x10, 0x00, 0x00];
         stamp.write(&mut payload);
         payload.extend([0xff; 20]);

@@ -13,8 +13,8 @@ const WIDTH: u16 = 1280;
 const HEIGHT: u16 = 720;
 /// Baseline 3.1, 1280×720, as x264 writes them.
 const SPS: [u8; 23] = [
-    0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x01, 0x40, 0x16, 0xE8, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x0F,
-    0x03, 0xC6, 0x0C, 0xA8, 0x01,
+    0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x01, 0x40, 0x16, 0xE8, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00,
+    0x0F, 0x03, 0xC6, 0x0C, 0xA8, 0x01,
 ];
 const PPS: [u8; 4] = [0x68, 0xCE, 0x3C, 0x80];
 
@@ -35,7 +35,10 @@ impl VideoPlan {
         let bytes = self.bitrate as f64 / 8.0 * frames / self.fps;
         let delta = bytes / (frames - 1.0 + KEYFRAME_RATIO);
         let least = (stamp::LEN + 16) as f64;
-        ((delta * KEYFRAME_RATIO).max(least) as usize, delta.max(least) as usize)
+        (
+            (delta * KEYFRAME_RATIO).max(least) as usize,
+            delta.max(least) as usize,
+        )
     }
 
     pub fn frames_per_keyframe(&self) -> u64 {
@@ -150,7 +153,14 @@ pub fn audio_payload(out: &mut Vec<u8>, stream: u32, number: u32, captured: u64)
     let len = 80 + (number.wrapping_mul(2_654_435_761) >> 16) as usize % 81;
     let start = out.len();
     out.push(0xfc);
-    Stamp { stream, frame: number, packet: 0, packets: 1, captured }.write(out);
+    Stamp {
+        stream,
+        frame: number,
+        packet: 0,
+        packets: 1,
+        captured,
+    }
+    .write(out);
     let filler = (start + len).saturating_sub(out.len());
     out.extend((0..filler).map(|i| 0x80 | i as u8));
 }
@@ -161,7 +171,13 @@ mod tests {
     use rtc::rtp::packetizer::Depacketizer;
 
     fn payloads(codec: VideoCodec, keyframe: bool, size: usize) -> Vec<Vec<u8>> {
-        let frame = Frame { stream: 1, number: 5, keyframe, captured: 77, size };
+        let frame = Frame {
+            stream: 1,
+            number: 5,
+            keyframe,
+            captured: 77,
+            size,
+        };
         let mut all = Vec::new();
         packetise(codec, &frame, |payload, last| all.push((payload.to_vec(), last)));
         assert!(all.iter().rev().skip(1).all(|(_, last)| !last) && all.last().is_some_and(|(_, last)| *last));
@@ -171,8 +187,12 @@ mod tests {
     #[test]
     fn a_keyframe_interval_meets_the_bitrate() {
         for keyframe_interval in [1.0, 2.0, 8.33] {
-            let plan =
-                VideoPlan { codec: VideoCodec::Vp8, bitrate: 2_500_000, fps: 30.0, keyframe_interval };
+            let plan = VideoPlan {
+                codec: VideoCodec::Vp8,
+                bitrate: 2_500_000,
+                fps: 30.0,
+                keyframe_interval,
+            };
             let (key, delta) = plan.frame_sizes();
             let frames = plan.frames_per_keyframe() as usize;
             let bits = 8 * (key + delta * (frames - 1));
@@ -192,7 +212,10 @@ mod tests {
                 assert!(total.abs_diff(size) <= 16 + all.len(), "{total} for {size}");
                 for (index, payload) in all.iter().enumerate() {
                     let stamp = Stamp::find(payload).expect("a stamp");
-                    assert_eq!((stamp.packet, stamp.packets, stamp.frame), (index as u32, all.len() as u32, 5));
+                    assert_eq!(
+                        (stamp.packet, stamp.packets, stamp.frame),
+                        (index as u32, all.len() as u32, 5)
+                    );
                 }
             }
         }
@@ -203,11 +226,18 @@ mod tests {
         for keyframe in [true, false] {
             let all = payloads(VideoCodec::Vp8, keyframe, 5_000);
             let mut depacketizer = rtc::rtp::codec::vp8::Vp8Packet::default();
-            let first = depacketizer.depacketize(&all[0].clone().into()).expect("a descriptor");
-            assert_eq!((depacketizer.s, depacketizer.pid, depacketizer.picture_id), (1, 0, 5));
+            let first = depacketizer
+                .depacketize(&all[0].clone().into())
+                .expect("a descriptor");
+            assert_eq!(
+                (depacketizer.s, depacketizer.pid, depacketizer.picture_id),
+                (1, 0, 5)
+            );
             assert_eq!(first[0] & 1 == 0, keyframe);
             assert_eq!(first[3..6] == [0x9d, 0x01, 0x2a], keyframe);
-            depacketizer.depacketize(&all[1].clone().into()).expect("a descriptor");
+            depacketizer
+                .depacketize(&all[1].clone().into())
+                .expect("a descriptor");
             assert_eq!(depacketizer.s, 0);
         }
     }
@@ -218,9 +248,16 @@ mod tests {
             let mut depacketizer = rtc::rtp::codec::h264::H264Packet::default();
             let mut stream = Vec::new();
             for payload in payloads(VideoCodec::H264, keyframe, 5_000) {
-                stream.extend(depacketizer.depacketize(&payload.into()).expect("a NAL unit or a part of one"));
+                stream.extend(
+                    depacketizer
+                        .depacketize(&payload.into())
+                        .expect("a NAL unit or a part of one"),
+                );
             }
-            let starts = stream.windows(4).enumerate().filter(|(_, window)| *window == [0, 0, 0, 1]);
+            let starts = stream
+                .windows(4)
+                .enumerate()
+                .filter(|(_, window)| *window == [0, 0, 0, 1]);
             let kinds: Vec<u8> = starts.map(|(at, _)| stream[at + 4] & 0x1f).collect();
             assert_eq!(kinds, expected);
         }

@@ -49,9 +49,13 @@ struct Segment {
 
 #[derive(Debug)]
 enum Timeline {
-    Live { shift: u64 },
+    Live {
+        shift: u64,
+    },
     /// Incoming and outgoing timestamps of stored frames, ascending.
-    RunUp { frames: Vec<(u64, u64)> },
+    RunUp {
+        frames: Vec<(u64, u64)>,
+    },
 }
 
 /// Where a packet stands in the outgoing stream.
@@ -97,7 +101,9 @@ impl Rewriter {
             until: u64::MAX,
             highest: packet.seq.0,
             seq_shift: seq.wrapping_sub(packet.seq.0),
-            timeline: Timeline::Live { shift: timestamp.wrapping_sub(packet.timestamp) },
+            timeline: Timeline::Live {
+                shift: timestamp.wrapping_sub(packet.timestamp),
+            },
             after_run_up: false,
         });
     }
@@ -110,8 +116,11 @@ impl Rewriter {
         incoming.sort_unstable();
         incoming.dedup();
         let spacing = RUN_UP_SPACING_MS * self.clock_rate / 1000;
-        let frames: Vec<(u64, u64)> =
-            incoming.iter().zip(0u64..).map(|(ts, n)| (*ts, timestamp + n * spacing)).collect();
+        let frames: Vec<(u64, u64)> = incoming
+            .iter()
+            .zip(0u64..)
+            .map(|(ts, n)| (*ts, timestamp + n * spacing))
+            .collect();
         let (newest_in, newest_out) = frames.last().copied().unwrap_or((anchor.timestamp, timestamp));
         let until = buffer.highest().map_or(anchor.seq.0, |highest| highest.0) + 1;
         let seq_shift = seq.wrapping_sub(anchor.seq.0);
@@ -131,7 +140,9 @@ impl Rewriter {
             until: u64::MAX,
             highest: until - 1,
             seq_shift,
-            timeline: Timeline::Live { shift: newest_out.wrapping_sub(newest_in) },
+            timeline: Timeline::Live {
+                shift: newest_out.wrapping_sub(newest_in),
+            },
             after_run_up: true,
         });
     }
@@ -140,14 +151,21 @@ impl Rewriter {
     #[inline]
     pub fn place(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<Placed> {
         let seq = packet.seq.0;
-        let index = self.segments.iter().rposition(|segment| segment.holds(key, seq))?;
+        let index = self
+            .segments
+            .iter()
+            .rposition(|segment| segment.holds(key, seq))?;
         let segment = self.segments.get_mut(index)?;
         segment.highest = segment.highest.max(seq);
         let placed = segment.place(packet);
         let timestamp = segment.timestamp(packet.timestamp);
         let newer = self.last.is_none_or(|last| placed.seq > last.seq);
         if newer {
-            self.last = Some(Last { seq: placed.seq, timestamp, at: now });
+            self.last = Some(Last {
+                seq: placed.seq,
+                timestamp,
+                at: now,
+            });
         }
         Some(placed)
     }
@@ -166,7 +184,11 @@ impl Rewriter {
 
     /// Where a packet found by [`source_of`](Self::source_of) was placed.
     pub fn placed_before(&self, key: SourceKey, packet: &MediaPacket) -> Option<Placed> {
-        let segment = self.segments.iter().rev().find(|segment| segment.holds(key, packet.seq.0))?;
+        let segment = self
+            .segments
+            .iter()
+            .rev()
+            .find(|segment| segment.holds(key, packet.seq.0))?;
         Some(segment.place(packet))
     }
 
@@ -220,7 +242,11 @@ impl Segment {
             Timeline::Live { .. } => Playout::Unset,
         };
         let seq = packet.seq.0.wrapping_add(self.seq_shift);
-        Placed { seq, timestamp: self.timestamp(packet.timestamp) as u32, playout }
+        Placed {
+            seq,
+            timestamp: self.timestamp(packet.timestamp) as u32,
+            playout,
+        }
     }
 
     fn timestamp(&self, incoming: u64) -> u64 {
@@ -266,8 +292,12 @@ mod tests {
         let start = origin();
         let mut rewriter = Rewriter::new(90_000, 1000, 5000);
         rewriter.begin_live(A, &packet(70_000, 1_000_000, start), start);
-        let first = rewriter.place(A, &packet(70_000, 1_000_000, start), start).unwrap();
-        let second = rewriter.place(A, &packet(70_001, 1_003_000, start), start).unwrap();
+        let first = rewriter
+            .place(A, &packet(70_000, 1_000_000, start), start)
+            .unwrap();
+        let second = rewriter
+            .place(A, &packet(70_001, 1_003_000, start), start)
+            .unwrap();
         assert_eq!((first.seq, first.timestamp), (1000, 5000));
         assert_eq!((second.seq, second.timestamp), (1001, 8000));
         let later = start + Duration::from_secs(5);
@@ -301,12 +331,20 @@ mod tests {
         let anchor = packet(1000, 0, start);
         let mut rewriter = Rewriter::new(90_000, 0, 0);
         rewriter.begin_run_up(A, &buffer, &anchor, start);
-        let stored: Vec<Placed> =
-            buffer.since(SeqNo(1000)).filter_map(|packet| rewriter.place(A, packet, start)).collect();
+        let stored: Vec<Placed> = buffer
+            .since(SeqNo(1000))
+            .filter_map(|packet| rewriter.place(A, packet, start))
+            .collect();
         assert_eq!(stored.len(), 150);
-        assert!(stored.windows(2).all(|pair| pair[1].timestamp == pair[0].timestamp + 90));
+        assert!(
+            stored
+                .windows(2)
+                .all(|pair| pair[1].timestamp == pair[0].timestamp + 90)
+        );
         assert!(stored.iter().all(|placed| placed.playout == Playout::Immediate));
-        let live = rewriter.place(A, &packet(1150, 150 * 3000, start), start).unwrap();
+        let live = rewriter
+            .place(A, &packet(1150, 150 * 3000, start), start)
+            .unwrap();
         assert_eq!(live.seq, 150);
         assert_eq!(live.timestamp, 149 * 90 + 3000);
         assert_eq!(live.playout, Playout::Normal);

@@ -28,7 +28,13 @@ impl Engine {
                     self.claim(now, path, data);
                 } else {
                     self.counters.handed_over += 1;
-                    self.send_to(worker, Message::Datagram { path, data: data.to_vec() });
+                    self.send_to(
+                        worker,
+                        Message::Datagram {
+                            path,
+                            data: data.to_vec(),
+                        },
+                    );
                 }
             }
             None => self.claim(now, path, data),
@@ -56,7 +62,9 @@ impl Engine {
             self.counters.unknown_check += 1;
             return;
         };
-        let claim = self.directory.claim(local, self.id, |pwd| stun_authentic(data, pwd));
+        let claim = self
+            .directory
+            .claim(local, self.id, |pwd| stun_authentic(data, pwd));
         let key = match claim {
             Claim::Mine(spec) => self.adopt(now, &spec),
             Claim::Already(id) => match self.by_id.get(&id) {
@@ -66,7 +74,13 @@ impl Engine {
             Claim::Elsewhere(worker) => {
                 self.by_address.insert(path.remote, Owner::Worker(worker));
                 self.counters.handed_over += 1;
-                self.send_to(worker, Message::Datagram { path, data: data.to_vec() });
+                self.send_to(
+                    worker,
+                    Message::Datagram {
+                        path,
+                        data: data.to_vec(),
+                    },
+                );
                 return;
             }
             Claim::Unknown => {
@@ -79,7 +93,9 @@ impl Engine {
     }
 
     fn is_check_for_another(&self, key: usize, data: &[u8]) -> bool {
-        let Some(session) = self.sessions.get(key) else { return true };
+        let Some(session) = self.sessions.get(key) else {
+            return true;
+        };
         match stun_username(data) {
             Some((local, _)) => !session.answers_to(local),
             None => false,

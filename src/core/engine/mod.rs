@@ -159,7 +159,11 @@ impl Machine for Engine {
         match message {
             Message::Datagram { path, mut data } => self.demultiplex_forwarded(now, path, &mut data),
             Message::End { session, reason } => self.end_session(session, reason),
-            Message::RestartIce { session, local, remote } => self.restart_ice(session, local, remote),
+            Message::RestartIce {
+                session,
+                local,
+                remote,
+            } => self.restart_ice(session, local, remote),
             Message::Shutdown => self.shut_down(),
             other => self.stream_message(now, other),
         }
@@ -183,8 +187,7 @@ impl Machine for Engine {
     }
 
     fn flush(&mut self, now: Instant, out: &mut impl Outbox) {
-        // The end of a handshake has to be on its way before the first media: what comes ahead of it, a viewer
-        // cannot decrypt.
+        // First the peers: a viewer that just connected needs our last handshake flight before it can read media.
         self.flush_peers(now, out);
         self.flush_streams(now, out);
     }

@@ -69,7 +69,9 @@ impl Engine {
     }
 
     pub(super) fn assign_address(&mut self, key: usize, address: SocketAddr) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         if !session.addresses.contains(&address) {
             if session.addresses.len() == MAX_ADDRESSES {
                 let oldest = session.addresses.remove(0);
@@ -81,7 +83,9 @@ impl Engine {
     }
 
     pub(super) fn session_datagram(&mut self, now: Instant, key: usize, path: Path, data: &mut [u8]) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         match session.peer.handle_datagram(now, path, data) {
             Received::Rtp(packet) => {
                 if let Role::Publisher(publisher) = &mut session.role
@@ -111,7 +115,9 @@ impl Engine {
     }
 
     fn viewer_rtcp(&mut self, now: Instant, key: usize, compound: &[u8]) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
         let keyframe = viewer.rtcp(compound);
         self.nacked.push(key);
         if keyframe {
@@ -121,7 +127,9 @@ impl Engine {
 
     fn peer_events(&mut self, now: Instant, key: usize) {
         while let Some(session) = self.sessions.get_mut(key) {
-            let Some(event) = session.peer.poll_event() else { break };
+            let Some(event) = session.peer.poll_event() else {
+                break;
+            };
             match event {
                 PeerEvent::IceConnected => {
                     tracing::debug!(session = ?session.id, "first check answered");
@@ -133,7 +141,7 @@ impl Engine {
                 }
                 PeerEvent::Connected { profile } => {
                     let (id, stream) = (session.id, session.stream.clone());
-                    tracing::info!(session = ?id, %stream, srtp = ?profile, "connected");
+                    tracing::info!(session = ?id, %stream, worker = %self.id, srtp = ?profile, "connected");
                     self.connected(now, key);
                 }
                 PeerEvent::Closed(reason) => {
@@ -152,7 +160,9 @@ impl Engine {
     }
 
     fn connected(&mut self, now: Instant, key: usize) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let (id, stream) = (session.id, session.stream.clone());
         let sender = session.peer.take_sender();
         let path = session.peer.path();
@@ -173,7 +183,9 @@ impl Engine {
 
     /// New credentials on both sides; DTLS and SRTP go on.
     pub(super) fn restart_ice(&mut self, id: SessionId, local: IceCredentials, remote: IceCredentials) {
-        let Some(session) = self.by_id.get(&id).and_then(|key| self.sessions.get_mut(*key)) else { return };
+        let Some(session) = self.by_id.get(&id).and_then(|key| self.sessions.get_mut(*key)) else {
+            return;
+        };
         if session.ufrags.len() > 1 {
             let oldest = session.ufrags.remove(0);
             self.directory.remove(&oldest);
@@ -184,7 +196,9 @@ impl Engine {
 
     /// Says goodbye and forgets the session at the next flush.
     pub(super) fn end_session(&mut self, id: SessionId, reason: EndReason) {
-        let Some(key) = self.by_id.get(&id).copied() else { return };
+        let Some(key) = self.by_id.get(&id).copied() else {
+            return;
+        };
         if let Some(session) = self.sessions.get_mut(key) {
             session.peer.close();
             session.ending.get_or_insert(reason);
@@ -218,7 +232,10 @@ impl Engine {
                     publisher.handle_timeout(now);
                     if publisher.codecs() != session.codecs {
                         session.codecs = publisher.codecs();
-                        let notice = Notice::Codecs { session: session.id, codecs: session.codecs };
+                        let notice = Notice::Codecs {
+                            session: session.id,
+                            codecs: session.codecs,
+                        };
                         self.tell(notice);
                     }
                 }
@@ -236,7 +253,9 @@ impl Engine {
         transmitting.sort_unstable();
         transmitting.dedup();
         for key in transmitting.drain(..) {
-            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let Some(session) = self.sessions.get_mut(key) else {
+                continue;
+            };
             if let (Role::Publisher(publisher), Some(sender), Some(path)) =
                 (&mut session.role, &mut session.sender, session.peer.path())
                 && session.ending.is_none()
@@ -259,7 +278,9 @@ impl Engine {
     }
 
     fn forget(&mut self, now: Instant, key: usize, reason: EndReason) {
-        let Some(session) = self.sessions.try_remove(key) else { return };
+        let Some(session) = self.sessions.try_remove(key) else {
+            return;
+        };
         self.by_id.remove(&session.id);
         for ufrag in &session.ufrags {
             self.directory.remove(ufrag);
@@ -286,7 +307,10 @@ impl Engine {
         } else {
             tracing::info!(session = ?session.id, stream = %session.stream, %reason, "gone before it connected");
         }
-        self.tell(Notice::Ended { session: session.id, reason });
+        self.tell(Notice::Ended {
+            session: session.id,
+            reason,
+        });
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 /// Viewers may ask as often as they like; the publisher is asked at most this often.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
-/// A keyframe this soon after a request counts as its answer. Generous: encoders start it with the next frame.
-const ANSWER_WITHIN: Duration = Duration::from_millis(800);
+/// A keyframe this soon after a request counts as its answer: a long round trip and the next frame. Not longer, for a
+/// publisher's own keyframe comes at some time too.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
 pub struct KeyframeRequests {
@@ -27,8 +28,9 @@ impl KeyframeRequests {
     /// A keyframe began.
     pub fn keyframe(&mut self, now: Instant) {
         if self.awaiting {
-            let in_time =
-                self.last_request.is_some_and(|at| now.saturating_duration_since(at) <= ANSWER_WITHIN);
+            let in_time = self
+                .last_request
+                .is_some_and(|at| now.saturating_duration_since(at) <= ANSWER_WITHIN);
             if in_time {
                 self.answered += 1;
             } else {
@@ -42,15 +44,24 @@ impl KeyframeRequests {
 
     /// True once when a request is to be sent now.
     pub fn poll(&mut self, now: Instant) -> bool {
-        if self.awaiting && self.last_request.is_some_and(|at| now.duration_since(at) > ANSWER_WITHIN) {
+        if self.awaiting
+            && self
+                .last_request
+                .is_some_and(|at| now.duration_since(at) > ANSWER_WITHIN)
+        {
             self.awaiting = false;
             self.ignored += 1;
         }
-        if !self.wanted || self.last_request.is_some_and(|at| now.duration_since(at) < MIN_INTERVAL) {
+        if !self.wanted
+            || self
+                .last_request
+                .is_some_and(|at| now.duration_since(at) < MIN_INTERVAL)
+        {
             return false;
         }
         self.wanted = false;
-        self.awaiting = true;
+        // The first keyframe comes unasked, so a request before it teaches nothing.
+        self.awaiting = self.last_keyframe.is_some();
         self.last_request = Some(now);
         true
     }
@@ -64,7 +75,7 @@ impl KeyframeRequests {
     pub fn answers(&self) -> Option<bool> {
         match (self.answered, self.ignored) {
             (0, 0) => None,
-            (answered, ignored) => Some(answered >= ignored),
+            (answered, ignored) => Some(answered > ignored),
         }
     }
 
@@ -81,6 +92,7 @@ mod tests {
     fn a_storm_of_wishes_becomes_one_request_per_half_second() {
         let start = origin();
         let mut requests = KeyframeRequests::default();
+        requests.keyframe(start);
         let sent = (0..5000)
             .filter(|ms| {
                 requests.want();
@@ -97,9 +109,13 @@ mod tests {
         let mut requests = KeyframeRequests::default();
         requests.want();
         assert!(requests.poll(start));
-        requests.want();
         requests.keyframe(start + Duration::from_millis(80));
-        assert!(!requests.poll(start + Duration::from_millis(600)));
+        assert_eq!(requests.answers(), None, "the first keyframe comes to everybody");
+        requests.want();
+        assert!(requests.poll(start + Duration::from_millis(700)));
+        requests.want();
+        requests.keyframe(start + Duration::from_millis(780));
+        assert!(!requests.poll(start + Duration::from_millis(1300)));
         assert_eq!(requests.answers(), Some(true));
     }
 

@@ -20,7 +20,11 @@ pub struct BufferLimits {
 
 impl Default for BufferLimits {
     fn default() -> Self {
-        Self { max_bytes: 8_000_000, max_age: Duration::from_secs(10), history: Duration::from_millis(1500) }
+        Self {
+            max_bytes: 8_000_000,
+            max_age: Duration::from_secs(10),
+            history: Duration::from_millis(1500),
+        }
     }
 }
 
@@ -47,7 +51,13 @@ pub struct LayerBuffer {
 
 impl LayerBuffer {
     pub fn new(limits: BufferLimits) -> Self {
-        Self { limits, packets: VecDeque::new(), base: 0, bytes: 0, anchor: None }
+        Self {
+            limits,
+            packets: VecDeque::new(),
+            base: 0,
+            bytes: 0,
+            anchor: None,
+        }
     }
 
     pub fn clear(&mut self) {
@@ -100,7 +110,9 @@ impl LayerBuffer {
             self.packets.push_back(None);
         }
         let (arrival, keyframe, timestamp) = (packet.arrival, packet.keyframe, packet.timestamp);
-        let Some(slot) = self.packets.get_mut(index) else { return Inserted::TooOld };
+        let Some(slot) = self.packets.get_mut(index) else {
+            return Inserted::TooOld;
+        };
         if slot.is_some() {
             return Inserted::Duplicate;
         }
@@ -116,7 +128,11 @@ impl LayerBuffer {
     /// The anchor moves to a newer keyframe, or to an earlier packet of the same one that arrived late.
     fn move_anchor(&mut self, seq: SeqNo, timestamp: u64) {
         let keep = self.anchor().is_some_and(|old| {
-            if old.timestamp == timestamp { old.seq <= seq } else { old.timestamp > timestamp }
+            if old.timestamp == timestamp {
+                old.seq <= seq
+            } else {
+                old.timestamp > timestamp
+            }
         });
         if !keep {
             self.anchor = Some(seq);
@@ -192,7 +208,10 @@ mod tests {
         }
         assert_eq!(buffer.anchor().map(|p| p.seq), Some(SeqNo(110)));
         assert!(buffer.get(SeqNo(110)).is_some());
-        assert!(buffer.get(SeqNo(109)).is_none(), "older than the keyframe and than the history");
+        assert!(
+            buffer.get(SeqNo(109)).is_none(),
+            "older than the keyframe and than the history"
+        );
         assert_eq!(buffer.since(SeqNo(110)).count(), 2990);
     }
 
@@ -210,7 +229,10 @@ mod tests {
     #[test]
     fn a_group_of_pictures_beyond_the_limit_loses_its_anchor_and_memory_stays_bounded() {
         let start = test_start();
-        let limits = BufferLimits { max_bytes: 100_000, ..BufferLimits::default() };
+        let limits = BufferLimits {
+            max_bytes: 100_000,
+            ..BufferLimits::default()
+        };
         let mut buffer = LayerBuffer::new(limits);
         for n in 0..10_000u64 {
             buffer.insert(packet(n, n / 10, n == 0, start));
@@ -240,7 +262,10 @@ mod tests {
         assert_eq!(buffer.insert(packet(6, 2, false, start)), Inserted::New);
         assert_eq!(buffer.insert(packet(6, 2, false, start)), Inserted::Duplicate);
         assert_eq!(buffer.insert(packet(4, 2, false, start)), Inserted::TooOld);
-        assert_eq!(buffer.since(SeqNo(5)).map(|p| p.seq.0).collect::<Vec<_>>(), [5, 6, 8]);
+        assert_eq!(
+            buffer.since(SeqNo(5)).map(|p| p.seq.0).collect::<Vec<_>>(),
+            [5, 6, 8]
+        );
         assert_eq!(buffer.highest(), Some(SeqNo(8)));
     }
 

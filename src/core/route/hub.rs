@@ -21,8 +21,6 @@ pub struct Hub {
     pub subscribers: Vec<WorkerId>,
     /// Whether this hub gets the stream from the worker named in `source`.
     pub subscribed: bool,
-    /// The next batch of packets is what the other worker has stored.
-    pub awaits_stored: bool,
     /// Whether the publisher sends a keyframe when asked; unknown at first.
     pub answers_pli: Option<bool>,
     /// When viewers here last had the publisher asked for a keyframe.
@@ -78,7 +76,6 @@ impl Hub {
             viewers: Vec::new(),
             subscribers: Vec::new(),
             subscribed: false,
-            awaits_stored: false,
             answers_pli: None,
             last_asked: None,
         }
@@ -94,7 +91,6 @@ impl Hub {
         self.clock = PublisherClock::default();
         self.subscribers.clear();
         self.subscribed = false;
-        self.awaits_stored = false;
         self.answers_pli = None;
         self.last_asked = None;
     }
@@ -120,7 +116,10 @@ impl Hub {
 
     /// The best layer of each lane, for [`Viewer::forward`](crate::core::egress::Viewer::forward).
     pub fn best(&self) -> BestLayers {
-        BestLayers { audio: self.audio.best(), video: self.video.best() }
+        BestLayers {
+            audio: self.audio.best(),
+            video: self.video.best(),
+        }
     }
 
     /// Takes in what another worker has stored: to start from, not to be forwarded.
@@ -145,11 +144,18 @@ impl Hub {
 
 impl Lane {
     fn new(kind: MediaKind, limits: BufferLimits) -> Self {
-        Self { kind, layers: Vec::new(), fresh: Vec::new(), limits }
+        Self {
+            kind,
+            layers: Vec::new(),
+            fresh: Vec::new(),
+            limits,
+        }
     }
 
     fn take(&mut self, routed: RoutedPacket) -> bool {
-        let Some(layer) = self.layer_mut(routed.layer) else { return false };
+        let Some(layer) = self.layer_mut(routed.layer) else {
+            return false;
+        };
         if layer.epoch != routed.epoch {
             layer.buffer.clear();
             layer.epoch = routed.epoch;
@@ -197,11 +203,19 @@ impl Lane {
 
     /// The layer with the largest picture that has media; among equals the busiest.
     pub fn best(&self) -> Option<u8> {
-        let live = self.layers.iter().enumerate().filter(|(_, layer)| layer.codec.is_some());
-        live.max_by_key(|(_, layer)| (layer.pixels, layer.bytes)).map(|(index, _)| index as u8)
+        let live = self
+            .layers
+            .iter()
+            .enumerate()
+            .filter(|(_, layer)| layer.codec.is_some());
+        live.max_by_key(|(_, layer)| (layer.pixels, layer.bytes))
+            .map(|(index, _)| index as u8)
     }
 
     pub fn key(&self, index: u8) -> Option<SourceKey> {
-        self.layer(index).map(|layer| SourceKey { layer: index, epoch: layer.epoch })
+        self.layer(index).map(|layer| SourceKey {
+            layer: index,
+            epoch: layer.epoch,
+        })
     }
 }

@@ -53,7 +53,10 @@ impl CaptureTime {
         }
         let mut bytes = [0; 16];
         bytes.get_mut(..value.len())?.copy_from_slice(value);
-        Some(Self { bytes, len: value.len() as u8 })
+        Some(Self {
+            bytes,
+            len: value.len() as u8,
+        })
     }
 
     pub fn as_slice(&self) -> &[u8] {

@@ -98,7 +98,7 @@ function Watch({ name }: { name: string }) {
     return () => document.removeEventListener('keydown', onKey);
   });
 
-  const words = describe(state, problem, name, about?.mediaPort ?? null);
+  const words = describe(state, problem, name, about?.mediaPort ?? null, (stats?.videoBytes ?? 0) > 0);
   return (
     <div class="watch">
       <Bar>
@@ -166,6 +166,7 @@ function describe(
   problem: Problem | null,
   name: string,
   mediaPort: number | null,
+  pictureUnderWay: boolean,
 ): Words | null {
   switch (state) {
     case 'playing':
@@ -174,6 +175,12 @@ function describe(
     case 'connecting':
       return { what: 'Connecting…', todo: '' };
     case 'waiting':
+      if (pictureUnderWay) {
+        return {
+          what: 'Waiting for the first picture',
+          todo: 'Video arrives; it can be shown from its next keyframe on.',
+        };
+      }
       return { what: 'Waiting for the stream to start', todo: `It plays here as soon as “${name}” is live.` };
     case 'interrupted':
       return {

@@ -26,7 +26,7 @@ whipclientsink)
   launch whipclientsink name=w signaller::whip-endpoint="$URL" video-caps="${VIDEO_CAPS:-video/x-h264}" $VIDEO ! w. $AUDIO ! w. ;;
 whepsrc)
   launch whepsrc name=s whep-endpoint="$URL" video-caps="${VIDEO_CAPS:-$H264}" audio-caps="$OPUS" \
-    s. ! $PROGRESS ! fakesink ;;
+    s. ! application/x-rtp,media=video ! $PROGRESS ! fakesink s. ! application/x-rtp,media=audio ! fakesink ;;
 whepclientsrc)
   launch whepclientsrc name=s signaller::whep-endpoint="$URL" s.video_0 ! $PROGRESS ! fakesink s.audio_0 ! queue ! fakesink ;;
 *)

@@ -32,7 +32,7 @@ for (const codec of ['VP8', 'H264', 'VP9', 'AV1']) {
       });
     }
     await assertGcm(publisher, 'publisher');
-    assert.match((await viewer.call('stats', { id: 'second' })).video.decoderImplementation ?? '', /./);
+    assert.equal((await viewer.call('stats', { id: 'second' })).video.codec.toLowerCase(), `video/${codec.toLowerCase()}`);
     assert.equal(await viewer.call('leave', { id: 'second' }), 200);
     await assertMovingPicture(viewer, 'first');
     assert.equal(await publisher.call('leave', { id: 'publisher' }), 200);
@@ -66,7 +66,8 @@ test('audio alone', { timeout: 60_000 }, async () => {
   await page.call('publish', { url: it.server.whip(stream), video: false });
   await withEvidence(it.server, page, 'viewer', async () => {
     await page.call('watch', { url: it.server.whep(stream) });
-    await assertAudioFlows(page);
+    // Chromium's fake microphone beeps along with its fake camera only.
+    await assertAudioFlows(page, 'viewer', { audible: false });
   });
   await page.page.context().close();
 });

@@ -28,7 +28,7 @@ test('chromium to firefox, VP8', { timeout: 90_000 }, async (t) => {
 test('firefox to chromium, VP8', { timeout: 90_000 }, async () => {
   const stream = it.stream('from-firefox');
   const publisher = await it.firefoxPage();
-  await publisher.call('publish', { url: it.server.whip(stream), codec: 'VP8' });
+  await publisher.call('publish', { url: it.server.whip(stream), codec: 'VP8', painted: true });
   await publisher.call('connected', { id: 'publisher' });
 
   const viewer = await it.page();

@@ -70,13 +70,34 @@ function recordFrames(peer) {
   peer.video.requestVideoFrameCallback(record);
 }
 
+/** A bar that wanders. */
+function paintedTrack() {
+  const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+  const context = canvas.getContext('2d');
+  let step = 0;
+  setInterval(() => {
+    context.fillStyle = '#048';
+    context.fillRect(0, 0, 640, 360);
+    context.fillStyle = '#fc4';
+    context.fillRect((step * 7) % 600, 40, 40, 280);
+    context.fillStyle = '#fff';
+    context.fillRect(0, (step * 5) % 340, 640, 20);
+    step++;
+  }, 33);
+  return canvas.captureStream(30).getVideoTracks()[0];
+}
+
 window.bare = {
-  /** Publishes the browser's fake camera and microphone. `codec` as in a=rtpmap: VP8, H264, … */
-  async publish({ id = 'publisher', url, codec, token, audio = true, video = true }) {
+  /**
+   * Publishes the browser's fake camera and microphone. `codec` as in a=rtpmap: VP8, H264, …
+   * `painted`: a picture of our own instead; Firefox's fake camera shows a plain colour.
+   */
+  async publish({ id = 'publisher', url, codec, token, audio = true, video = true, painted = false }) {
     const media = await navigator.mediaDevices.getUserMedia({
       audio,
-      video: video && { width: 640, height: 360, frameRate: 30 },
+      video: video && !painted && { width: 640, height: 360, frameRate: 30 },
     });
+    if (painted) media.addTrack(paintedTrack());
     const pc = new RTCPeerConnection();
     const peer = { pc, media };
     remember(id, peer);
@@ -147,20 +168,22 @@ window.bare = {
 
   shown: ({ id = 'viewer' }) => peers.get(id).frames,
 
-  /** The picture as it is now: 64 × 36 grey values. */
+  /** The picture as it is now: 160 × 90 grey values. */
   picture({ id = 'viewer' }) {
-    const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
+    const canvas = Object.assign(document.createElement('canvas'), { width: 160, height: 90 });
     const context = canvas.getContext('2d');
-    context.drawImage(peers.get(id).video, 0, 0, 64, 36);
-    const { data } = context.getImageData(0, 0, 64, 36);
-    return Array.from({ length: 64 * 36 }, (_, i) => Math.round((data[i * 4] + data[i * 4 + 1] + data[i * 4 + 2]) / 3));
+    context.drawImage(peers.get(id).video, 0, 0, 160, 90);
+    const { data } = context.getImageData(0, 0, 160, 90);
+    return Array.from({ length: 160 * 90 }, (_, i) => Math.round((data[i * 4] + data[i * 4 + 1] + data[i * 4 + 2]) / 3));
   },
 
   /** What getStats says, one object per interest. */
   async stats({ id = 'viewer' }) {
     const stats = { video: null, audio: null, transport: null, outboundVideo: null };
-    for (const entry of (await peers.get(id).pc.getStats()).values()) {
+    const report = await peers.get(id).pc.getStats();
+    for (const entry of report.values()) {
       const copy = { ...entry };
+      if (entry.codecId) copy.codec = report.get(entry.codecId)?.mimeType;
       if (entry.type === 'inbound-rtp') stats[entry.kind] = copy;
       else if (entry.type === 'outbound-rtp' && entry.kind === 'video') stats.outboundVideo = copy;
       else if (entry.type === 'transport') stats.transport = copy;
@@ -199,9 +222,11 @@ window.bare = {
   async leave({ id = 'viewer' }) {
     const peer = peers.get(id);
     peers.delete(id);
+    // Before close(): DTLS close_notify would end the session by itself.
+    const { status } = await fetch(peer.location, { method: 'DELETE' });
     peer.pc.close();
     peer.media?.getTracks().forEach((track) => track.stop());
     peer.video?.remove();
-    return (await fetch(peer.location, { method: 'DELETE' })).status;
+    return status;
   },
 };
