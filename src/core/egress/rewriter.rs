@@ -278,6 +278,8 @@ mod tests {
             codec: Codec::Vp8,
             marker: false,
             keyframe: false,
+            head: false,
+            opens: false,
             carried: Default::default(),
         }
     }

@@ -15,6 +15,8 @@ const FRESH_KEYFRAME: Duration = Duration::from_secs(1);
 const ANSWER_DEADLINE: Duration = Duration::from_millis(300);
 /// A viewer that cannot go on is restarted from the stored keyframe at most this often.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+/// A keyframe gets this long for what may belong before its first packet.
+const HEAD_DEADLINE: Duration = Duration::from_millis(300);
 /// The first time sooner: its start may have been lost as a whole, and what was before the first packet that a
 /// player saw it cannot ask for.
 const FIRST_RESTART: Duration = Duration::from_millis(200);
@@ -130,6 +132,10 @@ impl EgressTrack {
             return true;
         };
         let age = now.saturating_duration_since(anchor.arrival);
+        let headless = !anchor.head && layer.buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none();
+        if headless && age < HEAD_DEADLINE {
+            return false;
+        }
         let waited = now.saturating_duration_since(since) >= ANSWER_DEADLINE;
         if age > FRESH_KEYFRAME && answers_pli == Some(true) && !waited {
             return true;
@@ -262,7 +268,7 @@ impl EgressTrack {
     }
 
     fn may_begin(&self, packet: &MediaPacket) -> bool {
-        packet.keyframe || self.spec.kind == MediaKind::Audio
+        packet.opens || self.spec.kind == MediaKind::Audio
     }
 
     fn begin(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<()> {

@@ -128,6 +128,11 @@ impl Engine {
         self.counters
     }
 
+    /// Payload bytes of packets kept for retransmission and instant start.
+    pub fn stored_bytes(&self) -> usize {
+        self.hubs.iter().map(|(_, hub)| hub.stored_bytes()).sum()
+    }
+
     /// Sessions at this worker, connected or not.
     pub fn session_count(&self) -> usize {
         self.sessions.len()

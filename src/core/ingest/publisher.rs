@@ -321,6 +321,8 @@ impl Publisher {
             codec,
             marker: header.marker,
             keyframe,
+            head: info.resolution.is_some(),
+            opens: false,
             carried,
         };
         Some(PublisherOutput::Packet(RoutedPacket {

@@ -74,6 +74,11 @@ impl LayerBuffer {
         self.anchor.and_then(|seq| self.get(seq))
     }
 
+    /// Payload bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The highest sequence number received.
     pub fn highest(&self) -> Option<SeqNo> {
         let len = u64::try_from(self.packets.len()).ok()?.checked_sub(1)?;
@@ -135,12 +140,21 @@ impl LayerBuffer {
     }
 
     fn trim(&mut self, now: Instant) {
-        if let Some(anchor) = self.anchor() {
-            let too_old = now.saturating_duration_since(anchor.arrival) > self.limits.max_age;
-            if too_old || self.bytes > self.limits.max_bytes {
-                self.anchor = None;
-            }
+        if let Some(anchor) = self.anchor()
+            && now.saturating_duration_since(anchor.arrival) > self.limits.max_age
+        {
+            self.anchor = None;
         }
+        // History goes before the keyframe does.
+        self.drop_oldest(now);
+        if self.anchor.is_some() && self.bytes > self.limits.max_bytes {
+            self.anchor = None;
+            self.drop_oldest(now);
+        }
+    }
+
+    /// Drops what is neither after the anchor nor recent.
+    fn drop_oldest(&mut self, now: Instant) {
         let keep_from = self.anchor.map_or(u64::MAX, |seq| seq.0);
         while self.base < keep_from {
             let oldest = match self.packets.front() {
@@ -179,6 +193,8 @@ mod tests {
             codec: Codec::Vp8,
             marker: false,
             keyframe,
+            head: false,
+            opens: false,
             carried: Default::default(),
         }
     }
@@ -223,6 +239,18 @@ mod tests {
             assert!(buffer.bytes <= 101_000);
         }
         assert!(buffer.anchor().is_none());
+    }
+
+    #[test]
+    fn a_keyframe_that_fits_is_kept_however_much_history_there_is() {
+        let start = test_start();
+        let limits = BufferLimits { max_bytes: 100_000, ..BufferLimits::default() };
+        let mut buffer = LayerBuffer::new(limits);
+        for n in 0..1_000u64 {
+            buffer.insert(packet(n, n / 10, n == 950, start));
+        }
+        assert_eq!(buffer.anchor().map(|packet| packet.seq), Some(SeqNo(950)));
+        assert!(buffer.bytes <= 100_000);
     }
 
     #[test]

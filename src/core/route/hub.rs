@@ -131,6 +131,12 @@ impl Hub {
         self.audio.fresh.clear();
     }
 
+    /// Payload bytes in all buffers.
+    pub fn stored_bytes(&self) -> usize {
+        let layers = self.video.layers.iter().chain(&self.audio.layers);
+        layers.map(|layer| layer.buffer.bytes()).sum()
+    }
+
     pub fn has_fresh(&self) -> bool {
         !self.video.fresh.is_empty() || !self.audio.fresh.is_empty()
     }
@@ -159,8 +165,14 @@ impl Lane {
         layer.codec = Some(routed.packet.codec);
         layer.pixels = routed.pixels;
         layer.bytes += routed.packet.payload.len() as u64;
-        let seq = routed.packet.seq;
-        if layer.buffer.insert(routed.packet) != Inserted::New {
+        let mut packet = routed.packet;
+        let seq = packet.seq;
+        let highest = layer.buffer.highest();
+        // The parameter sets of H.264 and H.265 are packets of their own: without its predecessor, what seems to
+        // begin a keyframe may lack its head, which is lost or late.
+        let whole = packet.head || highest.is_some_and(|highest| highest.0 + 1 == seq.0);
+        packet.opens = packet.keyframe && whole && highest.is_none_or(|highest| highest < seq);
+        if layer.buffer.insert(packet) != Inserted::New {
             return false;
         }
         self.fresh.push((routed.layer, seq));

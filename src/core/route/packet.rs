@@ -20,6 +20,12 @@ pub struct MediaPacket {
     pub marker: bool,
     /// This packet is the first of a picture that a decoder can start with.
     pub keyframe: bool,
+    /// It tells the picture's size: where parameter sets are packets of their own, nothing of the keyframe is
+    /// before this one.
+    pub head: bool,
+    /// A waiting viewer can go live with it: a keyframe begins here, and nothing of it came before. Set by the
+    /// [`Hub`](super::Hub), which knows what did.
+    pub opens: bool,
     pub carried: Carried,
 }
 

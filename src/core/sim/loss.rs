@@ -4,7 +4,9 @@ use super::network::Conditions;
 use super::publisher::PublisherSpec;
 use super::viewer::{Frame, ViewerSpec};
 use super::world::{Id, World, ms, seconds};
+use crate::core::engine::EngineConfig;
 use crate::core::media::MediaKind;
+use crate::core::route::BufferLimits;
 
 #[test]
 fn every_picture_arrives_through_five_percent_of_loss_each_way() {
@@ -41,6 +43,54 @@ fn jitter_and_reordering_lose_nothing_and_repeat_little() {
     world.connect(viewer);
     world.run_for(seconds(10));
     all_arrive(&world, publisher, viewer);
+}
+
+/// A viewer that waits for a keyframe whose first packet is lost, or late, starts with that packet all the same: in
+/// H.264 nothing decodes without it.
+#[test]
+fn a_waiting_viewer_starts_with_a_keyframe_whole() {
+    // Nothing is stored for long, so that each viewer has to wait.
+    let buffer = BufferLimits {
+        max_bytes: 46_000,
+        ..BufferLimits::default()
+    };
+    for seed in 100..120 {
+        let mut world = World::with_config(
+            seed,
+            2,
+            EngineConfig {
+                buffer,
+                ..EngineConfig::default()
+            },
+        );
+        let rough = Conditions::delay(25).loss(0.1).reorder(0.2);
+        let spec = PublisherSpec::obs().video(|video| video.gop = seconds(1));
+        let publisher = world.publish_over("a", spec, 0, rough, rough);
+        world.connect(publisher);
+        world.run_for(ms(1500));
+        let spec = if seed % 2 == 0 {
+            ViewerSpec::chromium()
+        } else {
+            ViewerSpec::without_rtx()
+        };
+        let smooth = Conditions::delay(10);
+        let viewers = [0, 1].map(|worker| world.watch_over("a", spec.clone(), worker, smooth, smooth));
+        for viewer in viewers {
+            world.connect(viewer);
+        }
+        world.run_for(ms(1500));
+        for viewer in viewers {
+            let frames = world.viewer(viewer).frames();
+            let first = frames
+                .first()
+                .unwrap_or_else(|| panic!("seed {seed}: nothing arrived"));
+            assert!(
+                first.label.keyframe && first.is_complete(),
+                "seed {seed}: {first:?}"
+            );
+            assert_eq!(first.label.frame, 62, "seed {seed}: the next keyframe");
+        }
+    }
 }
 
 fn lossy(seed: u64, publisher: PublisherSpec, viewer: ViewerSpec) -> (World, Id, Id) {

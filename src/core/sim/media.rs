@@ -18,21 +18,28 @@ pub struct Label {
 }
 
 const LABEL: usize = 19;
+/// The beginning of a picture of 640 by 360.
+const VP8_KEYFRAME: [u8; 11] = [0x10, 0xd0, 0x33, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
+/// A sequence parameter set of x264, for 1920 by 1080.
+const H264_PARAMETERS: [u8; 24] = [
+    0x67, 0x42, 0xc0, 0x28, 0xda, 0x01, 0xe0, 0x08, 0x9f, 0x96, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
+    0x00, 0x03, 0x03, 0xc8, 0xf1, 0x83, 0x2a,
+];
 
 /// Bytes of a codec's own before the label.
 fn prefix(codec: &str, label: &Label) -> Vec<u8> {
     match codec {
         // RFC 7741: S at the start of a partition; then the frame tag, whose lowest bit is 0 in a key frame.
-        "VP8" => vec![
-            if label.index == 0 { 0x10 } else { 0x00 },
-            u8::from(!label.keyframe),
-        ],
+        "VP8" => match (label.keyframe, label.index) {
+            (true, 0) => VP8_KEYFRAME.to_vec(),
+            (_, index) => vec![if index == 0 { 0x10 } else { 0x00 }, 1],
+        },
         // RFC 6184: parameter sets in the first packet, then one NAL unit a packet.
-        "H264" => vec![match (label.keyframe, label.index) {
-            (true, 0) => 0x67,
-            (true, _) => 0x65,
-            (false, _) => 0x41,
-        }],
+        "H264" => match (label.keyframe, label.index) {
+            (true, 0) => H264_PARAMETERS.to_vec(),
+            (true, _) => vec![0x65],
+            (false, _) => vec![0x41],
+        },
         _ => Vec::new(),
     }
 }
@@ -53,7 +60,9 @@ pub fn payload(codec: &str, label: &Label, len: usize) -> Vec<u8> {
 /// The label of a payload made by [`payload`].
 pub fn read(codec: &str, payload: &[u8]) -> Option<Label> {
     let skip = match codec {
+        "VP8" if payload.starts_with(&VP8_KEYFRAME) => VP8_KEYFRAME.len(),
         "VP8" => 2,
+        "H264" if payload.starts_with(&H264_PARAMETERS) => H264_PARAMETERS.len(),
         "H264" => 1,
         _ => 0,
     };

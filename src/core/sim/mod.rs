@@ -12,15 +12,21 @@
 //! - [`start`]: a viewer's first picture. [`keyframes`]: asking for one.
 //! - [`takeover`]: another publisher, none, the same one again.
 
+mod bottlenecks;
+mod clients;
 mod codecs;
+mod hostile;
 mod keyframes;
 mod loss;
 mod media;
 mod network;
+mod nonces;
 mod offers;
 mod publisher;
 mod restart;
+mod shutdown;
 mod start;
+mod sync;
 mod takeover;
 mod viewer;
 mod wiretap;

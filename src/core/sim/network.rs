@@ -95,6 +95,8 @@ pub struct Link {
     free_at: Option<Instant>,
     last_arrival: Option<Instant>,
     pub lost: u64,
+    /// Handed over to be carried, lost or not.
+    pub bytes: u64,
 }
 
 impl Link {
@@ -105,11 +107,13 @@ impl Link {
             free_at: None,
             last_arrival: None,
             lost: 0,
+            bytes: 0,
         }
     }
 
     /// When a datagram sent now arrives; `None`: never.
     pub fn carry(&mut self, now: Instant, len: usize) -> Option<Instant> {
+        self.bytes += len as u64;
         let Conditions {
             delay,
             jitter,

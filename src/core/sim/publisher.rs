@@ -147,7 +147,8 @@ impl Publisher {
     pub fn new(spec: PublisherSpec, offered: &Offered, source: u16, start: Instant) -> Self {
         let track = |codec: &'static str, kind| {
             let format = offered.format(codec).expect("the codec is in the offer");
-            let (ssrc, rtx_ssrc) = offered.ssrc(kind).expect("the offer has SSRCs");
+            // GStreamer announces none.
+            let (ssrc, rtx_ssrc) = offered.ssrc(kind).unwrap_or((900 + kind as u32, None));
             Track {
                 codec,
                 ssrc,

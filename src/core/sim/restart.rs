@@ -70,6 +70,7 @@ fn nobody_takes_a_session_by_pretending() {
     check.pwd = "a password that it is not".to_owned();
     let elsewhere = world.move_client(viewer, 0);
     world.send_raw(viewer, &check.encode());
+    world.client_mut(viewer).test.stop_checks();
     // What is on its way already still arrives.
     world.run_for(ms(20));
     let before = world.viewer(viewer).seen.len();

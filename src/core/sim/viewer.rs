@@ -93,6 +93,8 @@ pub struct Viewer {
     /// Packets whose sequence number had come before.
     pub duplicates: u64,
     pub nacks_sent: u64,
+    /// Makes do with payloads that no publisher of these tests made.
+    pub gullible: bool,
     sources: HashMap<MediaKind, Source>,
     next: Option<Instant>,
 }
@@ -114,6 +116,7 @@ impl Viewer {
             reports: Vec::new(),
             duplicates: 0,
             nacks_sent: 0,
+            gullible: false,
             sources: HashMap::new(),
             next: None,
         }
@@ -184,7 +187,10 @@ impl Viewer {
                     .and_then(|block| block.find(packet, id))
                     .map(<[u8]>::to_vec)
             });
-        let label = media::read(&format.codec, payload).expect("the payload is a publisher's, unchanged");
+        let Some(label) = media::read(&format.codec, payload) else {
+            assert!(self.gullible, "the payload is a publisher's, unchanged");
+            return;
+        };
         self.seen.push(Seen {
             at: now,
             kind: format.kind,
