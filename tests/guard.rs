@@ -13,12 +13,14 @@ use rtc::dtls::conn::DTLSConn;
 use rtc::dtls::crypto::Certificate;
 use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
+use shibuki::control::ControlConfig;
 use shibuki::core::peer::testing::{Check, ClientOptions};
 use support::alone::alone;
 use support::client::{Client, dtls_server};
 use support::forge;
-use support::server::Process;
-use support::stage::Stage;
+use support::http;
+use support::server::{Process, in_process};
+use support::stage::{Attacker, Stage};
 
 /// What the server may hold more after an attack than before: what its allocator and the innocents' media need.
 const HELD: usize = 4 << 20;
@@ -273,4 +275,209 @@ fn a_fingerprint_matches_at_any_place() {
         },
     );
     client.connect();
+}
+
+/// Nothing comes back to an address for this datagram, once the server has taken it in: the check of a session from
+/// the same address is answered after it.
+#[track_caller]
+fn is_not_answered(stage: &Stage, name: &str, datagram: &[u8]) {
+    let mut asker = Client::watch(stage.server.at, "asker");
+    asker.holds_dtls = true;
+    asker.send(datagram);
+    asker.settle();
+    assert!(asker.back.stun <= asker.checks, "{name}");
+    assert_eq!((asker.back.dtls, asker.back.media), (0, 0), "{name}");
+}
+
+/// Nothing that is not authenticated is answered at all, so the server amplifies nothing.
+#[test]
+fn nothing_unauthenticated_is_answered() {
+    let mut stage = Stage::new();
+    let connecting = in_handshake(&stage);
+    let known = connecting.core.check();
+    let unknown = Check {
+        username: "nobodyhere12:me".into(),
+        ..known.clone()
+    };
+    let guessed = Check {
+        pwd: "x".repeat(32),
+        ..known.clone()
+    };
+    let publisher = &mut stage.publisher;
+    let authentic = forge::rtp(96, 1, 1, 77, &[0; 100]);
+    let messages = [
+        ("a check with an unknown user fragment", unknown.encode()),
+        ("a check with a wrong password", guessed.encode()),
+        (
+            "a role conflict with a wrong password",
+            Check {
+                controlling: false,
+                ..guessed
+            }
+            .encode(),
+        ),
+        ("a request without credentials", forge::stun(0x0001, &[])),
+        ("an indication", forge::stun(0x0011, &[])),
+        ("an allocation", forge::stun(0x0003, &[(0x0019, &[17, 0, 0, 0])])),
+        (
+            "an unknown attribute that must be understood",
+            forge::stun(0x0001, &[(0x0002, &[0; 4])]),
+        ),
+        ("a ClientHello", connecting.last_dtls.clone()),
+        ("an alert", forge::record(21, 0, 0, &[2, 40])),
+        ("a record of a later epoch", forge::record(22, 1, 0, &[0; 100])),
+        ("RTP", authentic.clone()),
+        (
+            "RTP under another session's keys",
+            publisher.core.seal_rtp(&authentic).unwrap(),
+        ),
+        ("RTCP", vec![0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2]),
+        ("nothing", Vec::new()),
+        ("noise", vec![0x77; 500]),
+    ];
+    let mut outsider = stage.outsider();
+    for (name, message) in &messages {
+        stage.attack(&mut outsider, std::iter::repeat_n(message.clone(), 40));
+        assert_eq!(outsider.back, 0, "{name}");
+        is_not_answered(&stage, name, message);
+    }
+}
+
+/// What is authenticated is answered by little more than it was.
+#[test]
+fn answers_are_hardly_larger_than_requests() {
+    let stage = Stage::new();
+    let mut client = in_handshake(&stage);
+    let check = client.core.check().encode().len();
+    let answer = client.back.stun_bytes / client.back.stun;
+    assert!(answer <= check, "{answer} bytes to a check of {check}");
+
+    let conflict = Check {
+        controlling: false,
+        ..client.core.check()
+    }
+    .encode();
+    let before = client.back;
+    client.send(&conflict);
+    client.run_until("an answer to a role conflict", |client| {
+        client.back.stun > before.stun
+    });
+    let answer = client.back.stun_bytes - before.stun_bytes;
+    assert!(
+        answer <= conflict.len(),
+        "{answer} bytes to a role conflict of {}",
+        conflict.len()
+    );
+
+    // A ClientHello gets a cookie: the certificate goes to nobody who has not shown that he receives what is sent
+    // to his address.
+    let hello = client.last_dtls.clone();
+    client.send(&hello);
+    client.run_until("an answer to a ClientHello", |client| client.back.dtls > 0);
+    client.settle();
+    let answer = client.back.dtls_bytes;
+    assert!(
+        answer <= hello.len(),
+        "{answer} bytes to a ClientHello of {}",
+        hello.len()
+    );
+}
+
+/// Media goes where an authenticated check came from, and to no other address.
+#[test]
+fn media_moves_only_by_an_authenticated_check() {
+    let mut stage = Stage::new();
+    let mut outsider = stage.outsider();
+    let good = stage.viewers[0].core.check();
+    let forged = Check {
+        pwd: "y".repeat(32),
+        ..good.clone()
+    }
+    .encode();
+    let of_another = Check {
+        username: good.username.clone(),
+        ..stage.viewers[1].core.check()
+    }
+    .encode();
+    let keepalive = stage.viewers[0]
+        .core
+        .seal_rtcp(&[0x80, 201, 0, 1, 0, 0, 0, 9])
+        .unwrap();
+    let attempts = [forged, of_another, keepalive, forge::stun(0x0011, &[])];
+    stage.attack(&mut outsider, attempts.iter().cycle().take(1_000).cloned());
+    assert_eq!(outsider.back, 0);
+    // With the password it does move: the viewer's network changed.
+    let end = support::now() + support::DEADLINE;
+    while outsider.media == 0 {
+        assert!(support::now() < end, "media does not follow");
+        outsider.send(&good.encode());
+        stage.exchange_without(1);
+        outsider.settle();
+    }
+}
+
+/// What was sent once under valid keys is worth nothing a second time, wherever it comes from.
+#[test]
+fn replayed_media_goes_nowhere() {
+    let mut stage = Stage::new();
+    let mut recorded = Vec::new();
+    for seq in 0..100 {
+        // Of the audio track, which the viewers see besides the video.
+        let packet = forge::rtp(111, seq, u32::from(seq) * 960, 2_985_326_068, &[7; 80]);
+        recorded.push(stage.publisher.core.seal_rtp(&packet).unwrap());
+    }
+    stage.send_as_publisher(&recorded);
+    let all = recorded.len() * stage.viewers.len();
+    for _ in 0..100 {
+        if stage.others < all {
+            stage.exchange();
+        }
+    }
+    assert_eq!(stage.others, all, "all of it was good the first time");
+    let replay: Vec<_> = recorded.iter().cycle().take(2_000).cloned().collect();
+    stage.send_as_publisher(&replay);
+    let mut outsider = stage.outsider();
+    stage.attack(&mut outsider, replay.into_iter());
+    stage.exchange();
+    assert_eq!(stage.others, all, "and none of it the second time");
+    assert_eq!(outsider.back, 0);
+    stage.has_spent_at_most(HELD, SPENT);
+}
+
+/// Sessions in handshake are few; the next one is told to come back, and there is room again once one connects.
+#[test]
+fn sessions_in_handshake_are_capped() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = ControlConfig {
+        max_handshakes: 3,
+        ..ControlConfig::default()
+    };
+    let (server, at) = runtime.block_on(in_process(config));
+    let mut waiting: Vec<_> = (0..3).map(|_| Client::watch(at, "live")).collect();
+    waiting[0].connect_ice();
+    for (path, offer) in [("/whep/live", support::WATCH), ("/whip/live", support::PUBLISH)] {
+        let reply = http::post(at.http, path, offer);
+        reply.is_problem(503);
+        assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    }
+    let mut one = waiting.pop().unwrap();
+    one.connect();
+    // The worker's word may be on its way still.
+    let mut viewer = None;
+    one.run_until("room for another", |_| {
+        let reply = http::post(at.http, "/whep/live", support::WATCH);
+        viewer = (reply.status == 201).then_some(reply);
+        viewer.is_some()
+    });
+    // Deleting one that never connected makes room too.
+    assert_eq!(http::post(at.http, "/whep/live", support::WATCH).status, 503);
+    let session = viewer.unwrap();
+    let location = session.header("location").unwrap();
+    assert_eq!(http::request(at.http, "DELETE", location, "", b"").status, 200);
+    assert_eq!(http::post(at.http, "/whep/live", support::WATCH).status, 201);
+    runtime.block_on(server.stop());
 }

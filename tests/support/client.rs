@@ -25,17 +25,20 @@ pub struct Client {
     /// What this client sent last of a kind, as it was on the wire.
     pub last_check: Vec<u8>,
     pub last_dtls: Vec<u8>,
+    /// Checks sent.
+    pub checks: usize,
     /// DTLS is kept back: ICE connects, and nothing more.
     pub holds_dtls: bool,
 }
 
-/// Datagrams and bytes from the server.
+/// Datagrams from the server, and bytes of some.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Back {
     pub stun: usize,
     pub dtls: usize,
     pub media: usize,
-    pub bytes: usize,
+    pub stun_bytes: usize,
+    pub dtls_bytes: usize,
 }
 
 impl Client {
@@ -86,6 +89,7 @@ impl Client {
             back: Back::default(),
             last_check: Vec::new(),
             last_dtls: Vec::new(),
+            checks: 0,
             holds_dtls: false,
         }
     }
@@ -95,10 +99,15 @@ impl Client {
         let mut buffer = [0; 2048];
         while let Some(len) = receive(&self.socket, &mut buffer) {
             let datagram = &buffer[..len];
-            self.back.bytes += len;
             match datagram.first() {
-                Some(0..=3) => self.back.stun += 1,
-                Some(20..=63) => self.back.dtls += 1,
+                Some(0..=3) => {
+                    self.back.stun += 1;
+                    self.back.stun_bytes += len;
+                }
+                Some(20..=63) => {
+                    self.back.dtls += 1;
+                    self.back.dtls_bytes += len;
+                }
                 _ => self.back.media += 1,
             }
             match self.core.handle_datagram(now(), datagram) {
@@ -110,6 +119,7 @@ impl Client {
         self.core.handle_timeout(now());
         while let Some(datagram) = self.core.poll_transmit() {
             if datagram[0] <= 3 {
+                self.checks += 1;
                 self.last_check.clone_from(&datagram);
             } else {
                 self.last_dtls.clone_from(&datagram);
@@ -160,6 +170,7 @@ impl Client {
         let before = self.back.stun;
         // The check may get lost like anything else if the server's socket is full.
         for _ in 0..50 {
+            self.checks += 1;
             self.send(&self.core.check().encode());
             if self.runs_to(Duration::from_millis(400), |client| client.back.stun > before) {
                 return;

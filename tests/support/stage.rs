@@ -19,6 +19,8 @@ pub struct Stage {
     pub publisher: Client,
     pub viewers: Vec<Client>,
     sent: u64,
+    /// RTP packets that the viewers got besides the video.
+    pub others: usize,
     before: Usage,
     /// Of the attack.
     datagrams: usize,
@@ -35,8 +37,9 @@ pub trait Attacker {
 /// An address that no session is at.
 pub struct Outsider {
     pub socket: UdpSocket,
-    /// What came back.
+    /// Bytes that came back, and how many of them were media.
     pub back: usize,
+    pub media: usize,
 }
 
 impl Attacker for Outsider {
@@ -48,6 +51,7 @@ impl Attacker for Outsider {
         let mut buffer = [0; 2048];
         while let Some(len) = client::receive(&self.socket, &mut buffer) {
             self.back += len;
+            self.media += if matches!(buffer[0], 128..=191) { len } else { 0 };
         }
     }
 }
@@ -81,6 +85,7 @@ impl Stage {
             publisher,
             viewers,
             sent: 0,
+            others: 0,
             before,
             datagrams: 0,
             bytes: 0,
@@ -94,6 +99,7 @@ impl Stage {
         Outsider {
             socket: client::outside(self.server.at.media),
             back: 0,
+            media: 0,
         }
     }
 
@@ -123,27 +129,42 @@ impl Stage {
     /// One packet from the publisher, and everybody gets it, next in order.
     #[track_caller]
     pub fn exchange(&mut self) {
+        self.exchange_without(0);
+    }
+
+    /// The same, whatever becomes of the first few viewers.
+    #[track_caller]
+    pub fn exchange_without(&mut self, first: usize) {
         self.send_video(false);
         let end = now() + DEADLINE;
-        while !self
-            .viewers
-            .iter()
-            .all(|viewer| viewer.rtp.iter().any(|packet| number(packet) == Some(self.sent)))
-        {
+        let sent = self.sent;
+        let has = |viewer: &Client| viewer.rtp.iter().any(|packet| number(packet) == Some(sent));
+        while !self.viewers[first..].iter().all(has) {
             self.pump();
             if now() > end {
                 self.server.is_sound();
-                panic!("packet {} has not reached every viewer", self.sent);
+                panic!("packet {sent} has not reached every viewer");
             }
         }
-        for viewer in &mut self.viewers {
-            let numbers: Vec<_> = viewer
+        for viewer in &mut self.viewers[first..] {
+            let (video, others): (Vec<_>, Vec<_>) = viewer
                 .rtp
                 .drain(..)
-                .filter_map(|packet| number(&packet))
-                .collect();
-            assert_eq!(numbers, [self.sent], "every packet arrives, once and in order");
+                .map(|packet| number(&packet))
+                .partition(Option::is_some);
+            assert_eq!(video, [Some(sent)], "every packet arrives, once and in order");
+            self.others += others.len();
             assert!(!viewer.core.is_closed());
+        }
+    }
+
+    /// Sends what the publisher sealed, from its own address.
+    #[track_caller]
+    pub fn send_as_publisher(&mut self, datagrams: &[Vec<u8>]) {
+        for bite in datagrams.chunks(BITE) {
+            bite.iter().for_each(|datagram| self.publisher.send(datagram));
+            self.publisher.settle();
+            self.exchange();
         }
     }
 
