@@ -313,7 +313,10 @@ fn a_publishers_nonsense_harms_nobody() {
         viewer.pump();
         forwarded += std::mem::take(&mut viewer.rtp).len();
     }
-    assert!(forwarded > 1_000, "only {forwarded} packets of nonsense reached the viewer");
+    assert!(
+        forwarded > 1_000,
+        "only {forwarded} packets of nonsense reached the viewer"
+    );
     assert!(peer.exists() && viewer.exists());
     // The buffer of that stream is bounded, and counts here too.
     stage.has_spent_at_most(HELD + (8 << 20), SPENT * 2);

@@ -416,6 +416,94 @@ fn media_moves_only_by_an_authenticated_check() {
     }
 }
 
+/// A check for one's own session that claims to come from somebody else's address is answered, like any check; the
+/// address stays with the session that is heard from there.
+#[test]
+fn a_borrowed_address_takes_nobodys_packets() {
+    let mut stage = Stage::new();
+    for mut attacker in [
+        Client::watch(stage.server.at, "a"),
+        Client::watch(stage.server.at, "b"),
+    ] {
+        attacker.connect();
+        for _ in 0..20 {
+            // The innocents' own sockets: nothing else has their addresses.
+            stage.publisher.send(&attacker.core.check().encode());
+            stage.viewers[0].send(&attacker.core.check().encode());
+            stage.exchange();
+        }
+    }
+}
+
+/// Checks of one session from ever new addresses, at a worker that has to hand them over to another one.
+#[test]
+fn addresses_of_other_workers_sessions_are_bounded() {
+    let outcome = alone("addresses_of_other_workers_sessions_are_bounded", || {
+        let (mut worker, check) = hand_over::worker_and_check();
+        for n in 0..400_000u32 {
+            hand_over::deliver(&mut worker, n, &check);
+        }
+        assert_eq!(worker.counters().handed_over, 400_000);
+        worker
+    });
+    let grown = outcome.grown.expect("it survives");
+    assert!(grown < 2 * HELD, "{grown} bytes held");
+}
+
+mod hand_over {
+    //! A worker without a socket, and a session that another worker has.
+
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use shibuki::core::directory::{Claim, Directory};
+    use shibuki::core::engine::{Engine, EngineConfig};
+    use shibuki::core::ids::{SessionId, WorkerId};
+    use shibuki::core::machine::{Machine, Path};
+    use shibuki::core::media::{RoleSpec, SessionSpec, ViewerMedia};
+    use shibuki::core::peer::Identity;
+    use shibuki::core::peer::testing::{ClientOptions, TestClient, random_credentials};
+
+    use crate::support;
+
+    pub fn worker_and_check() -> (Engine, Vec<u8>) {
+        let now = support::now();
+        let identity = Arc::new(Identity::generate().unwrap());
+        let directory = Arc::<Directory>::default();
+        let mut client = TestClient::new(ClientOptions::default());
+        let server = random_credentials();
+        directory.add(Arc::new(SessionSpec {
+            id: SessionId::random(),
+            stream: "live".parse().unwrap(),
+            transport: client.transport_spec(&server),
+            role: RoleSpec::Viewer(ViewerMedia { tracks: Vec::new() }),
+        }));
+        let claim = directory.claim(&server.ufrag, WorkerId(0), |_| true);
+        assert!(matches!(claim, Claim::Mine(_)));
+        client.start(now, &server, identity.fingerprint());
+        let wall = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_785_000_000);
+        let worker = Engine::new(
+            WorkerId(1),
+            EngineConfig::default(),
+            identity,
+            directory,
+            now,
+            wall,
+        );
+        (worker, client.check().encode())
+    }
+
+    pub fn deliver(worker: &mut Engine, from: u32, check: &[u8]) {
+        let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + from);
+        let path = Path {
+            remote: SocketAddr::from((address, 4000)),
+            local: None,
+        };
+        worker.handle_datagram(support::now(), path, &mut check.to_vec());
+        while worker.poll_effect().is_some() {}
+    }
+}
+
 /// What was sent once under valid keys is worth nothing a second time, wherever it comes from.
 #[test]
 fn replayed_media_goes_nowhere() {

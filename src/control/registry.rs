@@ -228,7 +228,10 @@ impl Registry {
     /// Returns the sessions that no worker has.
     pub fn close(&mut self) -> Vec<SessionId> {
         self.closed = true;
-        let unclaimed = self.sessions.iter().filter(|(_, session)| session.owner.is_none());
+        let unclaimed = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.owner.is_none());
         unclaimed.map(|(id, _)| *id).collect()
     }
 

@@ -23,7 +23,7 @@ pub mod stage;
 use std::time::{Duration, Instant};
 
 /// Nothing here takes this long, even on a machine that is busy with other things.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub const PUBLISH: &str = include_str!("../offers/obs-32.2-h264-opus.sdp");
 pub const PUBLISH_PASSIVE: &str = include_str!("../offers/ffmpeg-9.0-h264-opus.sdp");
