@@ -278,14 +278,23 @@ fn a_publishers_nonsense_harms_nobody() {
     viewer.connect();
     let payload_types: Vec<u8> = offer
         .lines()
+        .filter(|line| !line.contains(" rtx/"))
         .filter_map(|line| line.strip_prefix("a=rtpmap:")?.split(' ').next()?.parse().ok())
         .collect();
     let mut sealed = Vec::new();
+    let (mut pt, mut seq) = (0, 0u16);
     for n in 0..20_000usize {
-        let pt = payload_types[chance.below(payload_types.len())];
-        // Sequence and timestamp jump about, over few SSRCs.
-        let (seq, timestamp, ssrc) = (chance.next() as u16, chance.next() as u32, chance.below(4) as u32);
-        let mut packet = forge::rtp(pt, seq, timestamp, 1000 + ssrc, &[]);
+        // A source for each of twenty payload types; their sequence and timestamp jump about.
+        let source = n / 1_000;
+        if n % 1_000 == 0 {
+            pt = payload_types[source % payload_types.len()];
+        }
+        seq = seq.wrapping_add(if n % 50 == 0 {
+            chance.below(5_000) as u16
+        } else {
+            1
+        });
+        let mut packet = forge::rtp(pt, seq, chance.next() as u32, 1000 + source as u32, &[]);
         if n % 5 == 0 {
             let sources = chance.below(16);
             packet[0] |= sources as u8;

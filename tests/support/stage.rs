@@ -139,11 +139,24 @@ impl Stage {
         let end = now() + DEADLINE;
         let sent = self.sent;
         let has = |viewer: &Client| viewer.rtp.iter().any(|packet| number(packet) == Some(sent));
-        while !self.viewers[first..].iter().all(has) {
-            self.pump();
+        loop {
+            self.publisher.pump();
+            self.viewers.iter_mut().for_each(Client::pump);
+            match self.viewers[first..].iter().find(|viewer| !has(viewer)) {
+                Some(late) => late.wait(),
+                None => break,
+            }
             if now() > end {
                 self.server.is_sound();
-                panic!("packet {sent} has not reached every viewer");
+                let seen: Vec<Vec<_>> = self
+                    .viewers
+                    .iter()
+                    .map(|viewer| viewer.rtp.iter().map(|packet| number(packet)).collect())
+                    .collect();
+                panic!(
+                    "packet {sent} has not reached every viewer, who saw {seen:?}; {}",
+                    self.server.log()
+                );
             }
         }
         for viewer in &mut self.viewers[first..] {
