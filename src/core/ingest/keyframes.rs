@@ -60,6 +60,9 @@ impl KeyframeRequests {
             return false;
         }
         self.wanted = false;
+        if self.awaiting {
+            self.ignored += 1;
+        }
         // The first keyframe comes unasked, so a request before it teaches nothing.
         self.awaiting = self.last_keyframe.is_some();
         self.last_request = Some(now);
