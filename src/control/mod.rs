@@ -308,7 +308,11 @@ impl Control {
 
     /// Accepts nothing more and ends every session.
     pub fn shut_down(&self) {
-        self.registry().close();
+        let unclaimed = self.registry().close();
+        // No worker has these, so none will say that they have ended.
+        for session in unclaimed {
+            self.forget(session);
+        }
         self.broadcast(|| Message::Shutdown);
     }
 

@@ -225,8 +225,14 @@ impl Registry {
         })
     }
 
-    pub fn close(&mut self) {
+    /// Returns the sessions that no worker has.
+    pub fn close(&mut self) -> Vec<SessionId> {
         self.closed = true;
+        let unclaimed = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.owner.is_none());
+        unclaimed.map(|(id, _)| *id).collect()
     }
 
     pub fn is_closed(&self) -> bool {

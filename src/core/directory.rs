@@ -1,7 +1,7 @@
 //! ICE credentials of all sessions, known to all workers: the worker at whose socket a session's first valid STUN
 //! check lands owns that session from then on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ids::{SessionId, WorkerId};
@@ -32,7 +32,7 @@ pub enum Claim {
     /// The session already is this worker's.
     Already(SessionId),
     /// Another worker has it.
-    Elsewhere(WorkerId),
+    Elsewhere(WorkerId, SessionId),
     /// No such user fragment, or the check does not prove knowledge of the password.
     Unknown,
 }
@@ -83,6 +83,11 @@ impl Directory {
         self.lock().retain(|_, entry| entry.session != session);
     }
 
+    /// All there are. Walks everything.
+    pub fn sessions(&self) -> HashSet<SessionId> {
+        self.lock().values().map(|entry| entry.session).collect()
+    }
+
     /// `authentic` checks the datagram at hand against the password; without its word nothing is claimed.
     pub fn claim(&self, ufrag: &str, worker: WorkerId, authentic: impl FnOnce(&str) -> bool) -> Claim {
         let mut entries = self.lock();
@@ -94,7 +99,7 @@ impl Directory {
         }
         match entry.owner {
             Some(owner) if owner == worker => Claim::Already(entry.session),
-            Some(owner) => Claim::Elsewhere(owner),
+            Some(owner) => Claim::Elsewhere(owner, entry.session),
             None => match entry.spec.take() {
                 Some(spec) => {
                     entry.owner = Some(worker);

@@ -1,7 +1,7 @@
 //! The subcommands.
 //!
 //! - [`publish`], [`watch`]: one side of a stream each.
-//! - [`bench`]: starts a server and measures what forwarding costs it.
+//! - [`mod@bench`]: starts a server and measures what forwarding costs it.
 //! - [`args`]: flags that several of them share.
 //! - [`pace`]: seconds and Ctrl-C.
 

@@ -24,6 +24,7 @@ use super::machine::{Effect, Machine, Outbox, Path};
 use super::peer::Identity;
 use super::route::{BufferLimits, Hub, Message, Notice, RoutedPacket, Source};
 use super::time::Epoch;
+use demux::Elsewhere;
 use session::{Role, Session};
 use viewers::Viewers;
 
@@ -49,6 +50,7 @@ pub struct Engine {
     sessions: Slab<Session>,
     viewers: Viewers,
     by_address: HashMap<SocketAddr, Owner>,
+    elsewhere: Elsewhere,
     by_id: HashMap<SessionId, usize>,
     hubs: Slab<Hub>,
     by_stream: HashMap<StreamName, usize>,
@@ -107,6 +109,7 @@ impl Engine {
             sessions: Slab::new(),
             viewers: Viewers::default(),
             by_address: HashMap::new(),
+            elsewhere: Elsewhere::default(),
             by_id: HashMap::new(),
             hubs: Slab::new(),
             by_stream: HashMap::new(),

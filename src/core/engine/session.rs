@@ -13,7 +13,7 @@ use crate::core::peer::{CloseReason, Peer, PeerEvent, Received, SrtpSender};
 use crate::core::route::{EndReason, Notice};
 
 /// Addresses a session is reached at; the oldest goes when there are more.
-const MAX_ADDRESSES: usize = 8;
+pub(super) const MAX_ADDRESSES: usize = 8;
 
 pub(super) struct Session {
     pub id: SessionId,
@@ -75,7 +75,10 @@ impl Engine {
         if !session.addresses.contains(&address) {
             if session.addresses.len() == MAX_ADDRESSES {
                 let oldest = session.addresses.remove(0);
-                self.by_address.remove(&oldest);
+                // It may be another session's by now.
+                if self.by_address.get(&oldest) == Some(&Owner::Session(key)) {
+                    self.by_address.remove(&oldest);
+                }
             }
             session.addresses.push(address);
         }
