@@ -52,7 +52,6 @@ pub struct Client {
     pub test: TestClient,
     pub session: SessionId,
     pub etag: String,
-    pub answer: String,
     pub address: SocketAddr,
     /// The worker that the kernel's hash of the address chooses.
     pub worker: usize,
@@ -376,7 +375,6 @@ impl World {
             test,
             session: accepted.id,
             etag: accepted.etag,
-            answer: accepted.answer,
             address,
             worker,
             up: Link::new(up, seeds.next()),
