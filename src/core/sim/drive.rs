@@ -70,8 +70,8 @@ impl World {
                     self.engines[worker].handle_message(now, message);
                     touched[worker] = true;
                 }
-                Event::ToClient { client, data } => self.to_client(client, &data),
-                Event::FromClient { client, data } => self.from_client(client, data),
+                Event::ToClient { client, data } => self.client_receives(client, &data),
+                Event::FromClient { client, data } => self.client_sends(client, data),
             }
         }
         for (worker, touched) in touched.into_iter().enumerate() {
@@ -153,7 +153,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, index: usize, data: &[u8]) {
+    fn client_receives(&mut self, index: usize, data: &[u8]) {
         let now = self.now;
         let client = &mut self.clients[index];
         if client.vanished {
@@ -212,7 +212,7 @@ impl World {
         };
         client.wake = [client.test.poll_timeout(), media].into_iter().flatten().min();
         for datagram in datagrams {
-            self.from_client(index, datagram);
+            self.client_sends(index, datagram);
         }
         self.send_out(index, out);
     }
@@ -227,7 +227,7 @@ impl World {
             };
             let data = sealed.expect("only connected clients send media");
             if extra.is_zero() {
-                self.from_client(index, data);
+                self.client_sends(index, data);
             } else {
                 let at = self.now + extra;
                 self.push(at, Event::FromClient { client: index, data });
@@ -235,7 +235,7 @@ impl World {
         }
     }
 
-    pub(super) fn from_client(&mut self, index: usize, data: Vec<u8>) {
+    pub(super) fn client_sends(&mut self, index: usize, data: Vec<u8>) {
         let client = &mut self.clients[index];
         if client.vanished {
             return;

@@ -287,7 +287,7 @@ impl World {
 
     /// The client sends these very bytes now.
     pub fn send_raw(&mut self, id: Id, data: &[u8]) {
-        self.from_client(id.0, data.to_vec());
+        self.client_sends(id.0, data.to_vec());
     }
 
     /// From now on the client's datagrams come from another address, which the kernel hashes to `worker`. What is
