@@ -40,8 +40,6 @@ struct Segment {
     /// Incoming sequence numbers from `from` on, below `until`.
     from: u64,
     until: u64,
-    /// Highest incoming number placed so far.
-    highest: u64,
     seq_shift: u64,
     timeline: Timeline,
     after_run_up: bool,
@@ -94,12 +92,11 @@ impl Rewriter {
     /// Goes on with `packet` as the next one.
     pub fn begin_live(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) {
         let (seq, timestamp) = self.next(now);
-        self.close_last();
+        self.close();
         self.push(Segment {
             key,
             from: packet.seq.0,
             until: u64::MAX,
-            highest: packet.seq.0,
             seq_shift: seq.wrapping_sub(packet.seq.0),
             timeline: Timeline::Live {
                 shift: timestamp.wrapping_sub(packet.timestamp),
@@ -124,12 +121,11 @@ impl Rewriter {
         let (newest_in, newest_out) = frames.last().copied().unwrap_or((anchor.timestamp, timestamp));
         let until = buffer.highest().map_or(anchor.seq.0, |highest| highest.0) + 1;
         let seq_shift = seq.wrapping_sub(anchor.seq.0);
-        self.close_last();
+        self.close();
         self.push(Segment {
             key,
             from: anchor.seq.0,
             until,
-            highest: until - 1,
             seq_shift,
             timeline: Timeline::RunUp { frames },
             after_run_up: false,
@@ -138,7 +134,6 @@ impl Rewriter {
             key,
             from: until,
             until: u64::MAX,
-            highest: until - 1,
             seq_shift,
             timeline: Timeline::Live {
                 shift: newest_out.wrapping_sub(newest_in),
@@ -155,8 +150,7 @@ impl Rewriter {
             .segments
             .iter()
             .rposition(|segment| segment.holds(key, seq))?;
-        let segment = self.segments.get_mut(index)?;
-        segment.highest = segment.highest.max(seq);
+        let segment = self.segments.get(index)?;
         let placed = segment.place(packet);
         let timestamp = segment.timestamp(packet.timestamp);
         let newer = self.last.is_none_or(|last| placed.seq > last.seq);
@@ -172,6 +166,18 @@ impl Rewriter {
 
     /// The source of a sequence number this viewer asks for again.
     pub fn source_of(&self, seq: u16) -> Option<(SourceKey, SeqNo)> {
+        self.sent_as(seq)
+            .map(|(segment, incoming)| (segment.key, incoming))
+    }
+
+    /// Where the packet found by [`source_of`](Self::source_of) was placed under that very number. A viewer that
+    /// started over has the same packet under two.
+    pub fn placed_before(&self, seq: u16, packet: &MediaPacket) -> Option<Placed> {
+        let (segment, incoming) = self.sent_as(seq)?;
+        (incoming == packet.seq).then(|| segment.place(packet))
+    }
+
+    fn sent_as(&self, seq: u16) -> Option<(&Segment, SeqNo)> {
         let last = self.last?.seq;
         let behind = (last as u16).wrapping_sub(seq);
         let seq = last.checked_sub(u64::from(behind))?;
@@ -179,17 +185,7 @@ impl Rewriter {
             let incoming = seq.wrapping_sub(segment.seq_shift);
             incoming >= segment.from && incoming < segment.until
         })?;
-        Some((segment.key, SeqNo(seq.wrapping_sub(segment.seq_shift))))
-    }
-
-    /// Where a packet found by [`source_of`](Self::source_of) was placed.
-    pub fn placed_before(&self, key: SourceKey, packet: &MediaPacket) -> Option<Placed> {
-        let segment = self
-            .segments
-            .iter()
-            .rev()
-            .find(|segment| segment.holds(key, packet.seq.0))?;
-        Some(segment.place(packet))
+        Some((segment, SeqNo(seq.wrapping_sub(segment.seq_shift))))
     }
 
     /// The outgoing RTP time of an incoming one, on the live timeline.
@@ -214,9 +210,13 @@ impl Rewriter {
         }
     }
 
-    fn close_last(&mut self) {
-        if let Some(segment) = self.segments.back_mut() {
-            segment.until = segment.highest + 1;
+    /// What comes next has numbers of its own: no segment reaches beyond the last one sent, not even a run-up that
+    /// was broken off.
+    fn close(&mut self) {
+        let Some(last) = self.last else { return };
+        for segment in &mut self.segments {
+            let end = last.seq.wrapping_sub(segment.seq_shift).wrapping_add(1);
+            segment.until = segment.until.min(end).max(segment.from);
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let late = rewriter.place(A, &packet(101, 0, start), start).unwrap();
         assert_eq!(late.seq, 11);
         assert_eq!(rewriter.source_of(11), Some((A, SeqNo(101))));
-        assert_eq!(rewriter.placed_before(A, &packet(101, 0, start)), Some(late));
+        assert_eq!(rewriter.placed_before(11, &packet(101, 0, start)), Some(late));
         assert_eq!(rewriter.source_of(9), None, "before the first packet");
     }
 
@@ -348,6 +348,37 @@ mod tests {
         assert_eq!(live.seq, 150);
         assert_eq!(live.timestamp, 149 * 90 + 3000);
         assert_eq!(live.playout, Playout::Normal);
+    }
+
+    #[test]
+    fn after_a_start_over_a_number_still_means_what_was_sent_under_it() {
+        let start = origin();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        for n in 0..10u64 {
+            buffer.insert(packet(1000 + n, n * 3000, start));
+        }
+        let mut rewriter = Rewriter::new(90_000, 0, 0);
+        rewriter.begin_live(A, &packet(1000, 0, start), start);
+        let sent: Vec<Placed> = buffer
+            .since(SeqNo(1000))
+            .filter_map(|packet| rewriter.place(A, packet, start))
+            .collect();
+        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), start);
+        let again = rewriter.place(A, &packet(1000, 0, start), start).unwrap();
+        assert_eq!(again.seq, 10);
+        assert_eq!(rewriter.source_of(5), Some((A, SeqNo(1005))));
+        assert_eq!(
+            rewriter.placed_before(5, &packet(1005, 5 * 3000, start)),
+            Some(sent[5])
+        );
+        // The run-up is broken off after its first packet: the numbers it had in mind are another's.
+        rewriter.begin_live(B, &packet(7, 0, start), start);
+        assert_eq!(rewriter.place(B, &packet(7, 0, start), start).unwrap().seq, 11);
+        assert_eq!(rewriter.source_of(11), Some((B, SeqNo(7))));
+        assert_eq!(
+            rewriter.place(A, &packet(1005, 5 * 3000, start), start),
+            Some(sent[5])
+        );
     }
 
     #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]

@@ -305,10 +305,12 @@ impl EgressTrack {
 
     /// What a NACKed sequence number stands for.
     pub fn lost<'a>(&self, lane: &'a Lane, seq: u16) -> Option<(&'a MediaPacket, Placed)> {
-        let (key, seq) = self.rewriter.source_of(seq)?;
+        let (key, incoming) = self.rewriter.source_of(seq)?;
         let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
-        let packet = layer.buffer.get(seq)?;
-        Some((packet, self.rewriter.placed_before(key, packet)?))
+        let packet = layer.buffer.get(incoming)?;
+        // Under another codec's payload type it would not be the same packet.
+        self.mapping.filter(|mapping| mapping.codec == packet.codec)?;
+        Some((packet, self.rewriter.placed_before(seq, packet)?))
     }
 
     /// The next sequence number on the retransmission SSRC.

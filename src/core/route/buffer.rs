@@ -244,7 +244,10 @@ mod tests {
     #[test]
     fn a_keyframe_that_fits_is_kept_however_much_history_there_is() {
         let start = test_start();
-        let limits = BufferLimits { max_bytes: 100_000, ..BufferLimits::default() };
+        let limits = BufferLimits {
+            max_bytes: 100_000,
+            ..BufferLimits::default()
+        };
         let mut buffer = LayerBuffer::new(limits);
         for n in 0..1_000u64 {
             buffer.insert(packet(n, n / 10, n == 950, start));

@@ -1,12 +1,14 @@
 //! Streams of one medium, and viewers that lack the codec.
 
 use super::network::Conditions;
-use super::offers;
+use super::offers::{self, Offered};
 use super::publisher::PublisherSpec;
 use super::viewer::ViewerSpec;
-use super::world::{World, seconds};
+use super::world::{World, ms, seconds};
 use crate::control::Refused;
+use crate::core::ids::Ssrc;
 use crate::core::media::MediaKind;
+use crate::core::rtp;
 use crate::sdp::Reject;
 
 #[test]
@@ -94,4 +96,49 @@ fn a_viewer_without_the_codec_is_told_so_and_one_that_finds_out_later_hears_the_
     world.connect(next);
     world.run_for(seconds(2));
     assert!(world.viewer(early).frames().len() > 50);
+}
+
+/// Encoders that switch within a session: viewers get the other payload type, and what they ask for again of before
+/// is either as it was or not sent at all.
+#[test]
+fn a_publisher_changes_its_codec_in_the_middle() {
+    let mut world = World::new(53, 2);
+    let publisher = world.publish("a", PublisherSpec::chromium(), 0);
+    world.connect(publisher);
+    let viewers = [0, 1].map(|worker| world.watch("a", ViewerSpec::without_rtx(), worker));
+    for viewer in viewers {
+        world.connect(viewer);
+    }
+    world.run_for(seconds(2));
+    let offered = Offered::read(offers::CHROMIUM_SENDS);
+    world.publisher_mut(publisher).change_codec("H264", &offered);
+    for _ in 0..10 {
+        world.run_for(ms(50));
+        for viewer in viewers {
+            let watched = world.viewer(viewer);
+            let newest = watched.video().last().unwrap().seq;
+            let mut compound = Vec::new();
+            let ssrc = Ssrc(watched.ssrc(MediaKind::Video).unwrap());
+            rtp::nack(
+                &mut compound,
+                Ssrc(1),
+                ssrc,
+                (newest - 60..newest).map(|seq| seq as u16),
+            );
+            world.send(viewer, &compound, true);
+        }
+    }
+    world.run_for(seconds(1));
+    for viewer in viewers {
+        let video = world.viewer(viewer).video();
+        assert_eq!(
+            (video[0].codec.as_str(), video[video.len() - 1].codec.as_str()),
+            ("VP8", "H264")
+        );
+        assert!(video.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
+        assert!(
+            world.viewer(viewer).duplicates > 100,
+            "what was asked for came again"
+        );
+    }
 }

@@ -278,12 +278,12 @@ impl Publisher {
     pub fn rtcp(&mut self, now: Instant, compound: &[u8], out: &mut Vec<Outgoing>) {
         for item in rtp::feedback(compound) {
             match item {
-                Rtcp::Pli { media } | Rtcp::Fir { media, .. } => {
-                    if self.ssrc(MediaKind::Video) == Some(media.0) {
-                        self.asked.push(now);
-                        if let Some(after) = self.spec.answers_pli {
-                            self.keyframe_due.get_or_insert(now + after);
-                        }
+                Rtcp::Pli { media } | Rtcp::Fir { media, .. }
+                    if self.ssrc(MediaKind::Video) == Some(media.0) =>
+                {
+                    self.asked.push(now);
+                    if let Some(after) = self.spec.answers_pli {
+                        self.keyframe_due.get_or_insert(now + after);
                     }
                 }
                 Rtcp::Nack { media, pid, blp } => {

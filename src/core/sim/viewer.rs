@@ -51,7 +51,6 @@ pub struct Seen {
     /// Unwrapped, from 65536 on.
     pub seq: u64,
     pub timestamp: u32,
-    pub marker: bool,
     pub label: Label,
     pub repeated: bool,
     /// The playout-delay extension's bytes.
@@ -62,11 +61,9 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub label: Label,
-    pub codec: String,
     pub timestamp: u32,
     pub first_at: Instant,
     pub last_at: Instant,
-    pub first_seq: u64,
     pub packets: usize,
 }
 
@@ -198,7 +195,6 @@ impl Viewer {
             ssrc: self.sources[&format.kind].ssrc,
             seq,
             timestamp: header.timestamp,
-            marker: header.marker,
             label,
             repeated,
             playout,
@@ -283,11 +279,9 @@ impl Viewer {
                 }
                 _ => frames.push(Frame {
                     label: seen.label,
-                    codec: seen.codec.clone(),
                     timestamp: seen.timestamp,
                     first_at: seen.at,
                     last_at: seen.at,
-                    first_seq: seen.seq,
                     packets: 1,
                 }),
             }
