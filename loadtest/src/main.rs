@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shibuki_loadtest::cmd::{bench, publish, watch};
+use shibuki_loadtest::cmd::{bench, publish, run, watch};
 
 /// Publishes to and watches any WHIP/WHEP server, and measures what it does
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Watch with many viewers and measure
     Watch(watch::WatchArgs),
+    /// Run scenarios and hold the results against their limits
+    Run(run::RunArgs),
     /// Start a server and measure what forwarding costs it
     Bench(bench::BenchArgs),
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Publish(args) => publish::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

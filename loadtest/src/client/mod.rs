@@ -2,6 +2,7 @@
 //! [`outbox`], figures out of the stats.
 //!
 //! - [`publisher`], [`viewer`]: the two clients.
+//! - [`behaviour`]: viewers that are slow, lossy or stalled on purpose.
 //! - [`track`]: what a viewer knows of one incoming stream: loss, frames, freezes.
 //! - [`keyframe`]: where frames begin and which are keyframes, by codec.
 //! - [`peer`]: the transport both stand on; [`ice`] over [`stun`], [`dtls`], [`srtp`].
@@ -10,6 +11,7 @@
 //! - [`outbox`]: datagrams laid out for GSO.
 
 pub mod answer;
+pub mod behaviour;
 pub mod dtls;
 pub mod ice;
 pub mod keyframe;

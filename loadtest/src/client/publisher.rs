@@ -36,6 +36,14 @@ pub struct PublisherMedia {
     pub loss: f64,
 }
 
+impl PublisherMedia {
+    /// Between two bursts of packets.
+    pub fn frame_time(&self) -> Duration {
+        self.video
+            .map_or(AUDIO_INTERVAL, |plan| Duration::from_secs_f64(1.0 / plan.fps))
+    }
+}
+
 /// Figures of one publisher, all since its start.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct PublisherStats {

@@ -2,6 +2,7 @@
 //!
 //! - [`publish`], [`watch`]: one side of a stream each.
 //! - [`bench`]: starts a server and measures what forwarding costs it.
+//! - [`run`]: publishers and viewers together, as a scenario says.
 //! - [`args`]: flags that several of them share.
 //! - [`pace`]: seconds and Ctrl-C.
 
@@ -9,4 +10,5 @@ pub mod args;
 pub mod bench;
 pub mod pace;
 pub mod publish;
+pub mod run;
 pub mod watch;

@@ -100,13 +100,7 @@ fn publish(server: &ReferenceServer, codec: VideoCodec, srtp: SrtpChoice) -> Pub
         obs_like: false,
         loss: 0.0,
     };
-    Publishers::start(PublisherConfig {
-        urls: vec![server.url("whip")],
-        token: None,
-        media,
-        srtp,
-    })
-    .expect("threads")
+    Publishers::start(PublisherConfig::steady(vec![server.url("whip")], media, srtp)).expect("threads")
 }
 
 fn watch(server: &ReferenceServer, count: usize, srtp: SrtpChoice) -> Viewers {
