@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::measure::process::ServerProcess;
+use crate::report::html;
 use crate::scenario::Scenario;
 use crate::scenario::outcome::Outcome;
 use crate::scenario::run::{self, Target};
@@ -24,6 +25,9 @@ pub struct RunArgs {
     /// Write everything as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Write a page for people: tables, plots, and what they mean
+    #[arg(long)]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -74,6 +78,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<bool> {
     if let Some(path) = &args.json {
         write_json(path, &outcomes)?;
     }
+    if let Some(path) = &args.html {
+        std::fs::write(path, html::report(&outcomes))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     for outcome in &outcomes {
         let verdict = match (outcome.holds(), outcome.is_valid()) {
             (false, _) => "BROKEN",
@@ -123,10 +131,11 @@ fn summary(outcome: &Outcome) -> String {
     if outcome.by_kind.len() > 1 {
         for (kind, totals) in &outcome.by_kind {
             text += &format!(
-                "  {} {kind} viewers: loss {:.3} → {:.3} %, {} freezes, latency p99 {}\n",
+                "  {} {kind} viewers: loss {:.3} → {:.3} % (video {:.3} %), {} freezes, latency p99 {}\n",
                 totals.viewers,
                 totals.loss_before_repair,
                 totals.loss_after_repair,
+                totals.video_loss_after_repair,
                 totals.freezes,
                 crate::report::table::optional(totals.latency_ms.p99, 2, "ms"),
             );

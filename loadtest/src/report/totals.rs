@@ -79,6 +79,8 @@ pub struct ViewerTotals {
     /// Of the packets there should have been, in percent.
     pub loss_before_repair: f64,
     pub loss_after_repair: f64,
+    /// The same of video alone: nobody asks for audio again.
+    pub video_loss_after_repair: f64,
     pub duplicates: u64,
     pub reordered: u64,
     pub unauthentic: u64,
@@ -120,7 +122,7 @@ impl ViewerTotals {
             seconds,
             ..Self::default()
         };
-        let mut bytes = 0;
+        let (mut bytes, mut video, mut video_lost) = (0, 0, 0);
         let mut well = false;
         for (index, viewer) in to.viewers.iter().enumerate().filter(|(_, viewer)| counts(viewer)) {
             totals.viewers += 1;
@@ -129,16 +131,21 @@ impl ViewerTotals {
             well |= viewer.kind == Kind::Well;
             totals.lived_ms += viewer.lived_ms;
             bytes += viewer.video.bytes + viewer.audio.bytes;
+            video += viewer.video.packets;
+            video_lost += viewer.video.lost;
             if let Some(before) = from.and_then(|from| from.viewers.get(index)) {
                 totals.add(before, -1);
                 totals.lived_ms -= before.lived_ms;
                 bytes -= before.video.bytes + before.audio.bytes;
+                video -= before.video.packets;
+                video_lost -= before.video.lost;
             }
         }
         totals.bits_per_second = bytes as f64 * 8.0 / seconds.max(1e-9);
         let expected = (totals.packets + totals.lost).max(1) as f64;
         totals.loss_before_repair = totals.missing as f64 / expected * 100.0;
         totals.loss_after_repair = totals.lost as f64 / expected * 100.0;
+        totals.video_loss_after_repair = video_lost as f64 / (video + video_lost).max(1) as f64 * 100.0;
         let each = |value: fn(&ViewerStats) -> Option<f64>| {
             Spread::of(
                 to.viewers

@@ -21,6 +21,7 @@ pub struct Limits {
     pub max_first_packet_p99: Option<Time>,
     pub max_first_keyframe_p99: Option<Time>,
     pub max_loss_after_repair: Option<Percent>,
+    /// Of the video of lossy viewers; their audio is never asked for again.
     pub max_lossy_loss_after_repair: Option<Percent>,
     /// Mean over viewers.
     pub max_freezes: Option<f64>,
@@ -31,8 +32,8 @@ pub struct Limits {
     pub max_failed_publishers: Option<usize>,
     /// Needs the server's process.
     pub max_cpu_us_per_packet: Option<f64>,
-    /// Of the server, between the end of the first quarter and the end of the run. Needs its process.
-    pub max_memory_growth: Option<Percent>,
+    /// Percent of the server's memory, from the end of the first quarter to the end of the run. Needs its process.
+    pub max_memory_growth: Option<f64>,
 }
 
 /// A limit that did not hold.
@@ -116,7 +117,7 @@ impl Limits {
             (
                 "max-lossy-loss-after-repair",
                 percent(self.max_lossy_loss_after_repair),
-                lossy.map(|lossy| lossy.loss_after_repair),
+                lossy.map(|lossy| lossy.video_loss_after_repair),
                 "%",
             ),
             (
@@ -152,7 +153,7 @@ impl Limits {
             ),
             (
                 "max-memory-growth",
-                percent(self.max_memory_growth),
+                self.max_memory_growth,
                 outcome.memory_growth,
                 "%",
             ),
