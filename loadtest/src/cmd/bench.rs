@@ -19,6 +19,7 @@ use crate::measure::process::ServerProcess;
 use crate::measure::server::ServerUse;
 use crate::report::table;
 use crate::report::totals::{ServerInterval, ViewerTotals};
+use crate::source::VideoSource;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct BenchArgs {
@@ -61,7 +62,8 @@ struct Round {
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
     let media = args.stream.media()?;
-    let plan = media.video.context("bench needs video")?;
+    let plan = media.video.as_ref().and_then(VideoSource::synthetic);
+    let plan = plan.context("bench needs synthetic video")?;
     let mut valid = true;
     let mut all = Vec::new();
     for viewers in &args.viewers {

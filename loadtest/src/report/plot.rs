@@ -28,7 +28,9 @@ pub fn svg(label: &str, unit: &str, lines: &[Line<'_>]) -> Option<String> {
         return None;
     }
     // From 0 on, always: a plot that begins elsewhere makes much of little.
-    let top = if top > 0.0 { top * 1.08 } else { 1.0 };
+    // Room for the names of several lines.
+    let room = if lines.len() > 1 { 1.35 } else { 1.08 };
+    let top = if top > 0.0 { top * room } else { 1.0 };
     let mut text = String::new();
     // Writing to a String cannot fail, and an area of constant size can be divided.
     draw(&mut text, unit, lines, end.max(1.0), top).ok()?;

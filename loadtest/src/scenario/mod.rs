@@ -7,12 +7,16 @@
 //! - [`run`]: carries a scenario out against one server.
 //! - [`outcome`]: what came of it, as it stands in JSON.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use crate::client::dtls::SrtpChoice;
 use crate::client::offer::{ALL_VIDEO, VideoCodec};
 use crate::client::publisher::PublisherMedia;
 use crate::client::viewer::ViewerMedia;
+use crate::cmd::args;
+use crate::source::VideoSource;
 use crate::source::synthetic::VideoPlan;
 
 pub mod arrivals;
@@ -50,6 +54,12 @@ pub struct PublisherPart {
     pub fps: f64,
     pub keyframe_interval: Time,
     pub audio: bool,
+    /// In place of synthetic video: IVF, or Annex B at `fps`.
+    pub video_file: Option<PathBuf>,
+    /// In place of synthetic audio: Ogg Opus.
+    pub audio_file: Option<PathBuf>,
+    /// Three layers of the synthetic video.
+    pub simulcast: bool,
     pub obs_like: bool,
     /// Of media packets, not sent the first time.
     pub loss: Percent,
@@ -199,7 +209,10 @@ impl Scenario {
         if publishers.keyframe_interval.0.is_zero() {
             return wrong("publishers.keyframe-interval must not be 0");
         }
-        if publishers.video == PublishedCodec::None && !publishers.audio {
+        if publishers.simulcast && publishers.video_file.is_some() {
+            return wrong("a file has no simulcast layers");
+        }
+        if publishers.video == PublishedCodec::None && publishers.video_file.is_none() && !publishers.audio {
             return wrong("neither video nor audio is left to publish");
         }
         if self.viewers.no_video && !self.viewers.audio {
@@ -223,24 +236,32 @@ impl Scenario {
         Ok(())
     }
 
-    pub fn published(&self) -> PublisherMedia {
+    /// Reads the files it names, which are sought from the working directory.
+    pub fn published(&self) -> anyhow::Result<PublisherMedia> {
         let part = &self.publishers;
         let codec = match part.video {
             PublishedCodec::H264 => Some(VideoCodec::H264),
             PublishedCodec::Vp8 => Some(VideoCodec::Vp8),
             PublishedCodec::None => None,
         };
-        PublisherMedia {
-            video: codec.map(|codec| VideoPlan {
-                codec,
-                bitrate: part.bitrate.0,
-                fps: part.fps,
-                keyframe_interval: part.keyframe_interval.0.as_secs_f64(),
-            }),
+        Ok(PublisherMedia {
+            video: match &part.video_file {
+                Some(path) => Some(VideoSource::File(args::video_file(path, part.fps)?)),
+                None => codec.map(|codec| {
+                    VideoSource::Synthetic(VideoPlan {
+                        codec,
+                        bitrate: part.bitrate.0,
+                        fps: part.fps,
+                        keyframe_interval: part.keyframe_interval.0.as_secs_f64(),
+                    })
+                }),
+            },
             audio: part.audio,
+            audio_file: part.audio_file.as_deref().map(args::audio_file).transpose()?,
+            simulcast: part.simulcast,
             obs_like: part.obs_like,
             loss: part.loss.share(),
-        }
+        })
     }
 
     pub fn watched(&self) -> ViewerMedia {
@@ -267,6 +288,9 @@ impl Default for PublisherPart {
             fps: 30.0,
             keyframe_interval: Time::seconds(2),
             audio: true,
+            video_file: None,
+            audio_file: None,
+            simulcast: false,
             obs_like: false,
             loss: Percent::default(),
             srtp: SrtpChoice::Both,

@@ -55,10 +55,11 @@ pub fn run(
             .map(|stream| pattern.replace("{stream}", stream))
             .collect()
     };
+    let media = scenario.published()?;
     let publishers = Publishers::start(PublisherConfig {
         urls: urls(&target.whip),
         token: target.token.clone(),
-        media: scenario.published(),
+        media: media.clone(),
         srtp: scenario.publishers.srtp,
         presence: arrivals::presence(scenario.publishers.restart),
         retry: Some(RETRY),
@@ -112,7 +113,7 @@ pub fn run(
     let publisher_thread = OwnReport::between(&publisher_start, &published.own, totals.seconds);
     let mut objections = totals.own.objections("viewer");
     objections.extend(publisher_thread.objections("publisher"));
-    let video = !scenario.watched().video.is_empty() && scenario.published().video.is_some();
+    let video = !scenario.watched().video.is_empty() && media.video.is_some();
     let mut outcome = Outcome {
         scenario: scenario.name.clone(),
         description: scenario.description.clone(),
