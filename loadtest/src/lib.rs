@@ -4,6 +4,7 @@
 //! - [`source`]: what publishers send.
 //! - [`driver`]: the threads, sockets and HTTP requests that run many clients; [`driver::Publishers`] and
 //!   [`driver::Viewers`] are the handles for tests and benches.
+//! - [`scenario`]: publishers and viewers together, as a file describes them, held against limits.
 //! - [`measure`]: CPU, memory and drops of the server and of ourselves.
 //! - [`report`]: live lines, tables, JSON.
 //! - [`cmd`]: the subcommands.
@@ -15,4 +16,5 @@ pub mod driver;
 pub mod measure;
 pub mod reference;
 pub mod report;
+pub mod scenario;
 pub mod source;

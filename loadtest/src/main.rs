@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shibuki_loadtest::cmd::{bench, publish, watch};
+use shibuki_loadtest::cmd::{bench, compare, publish, run, watch};
 
 /// Publishes to and watches any WHIP/WHEP server, and measures what it does
 #[derive(Parser)]
@@ -19,6 +19,10 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Watch with many viewers and measure
     Watch(watch::WatchArgs),
+    /// Run scenarios and hold the results against their limits
+    Run(run::RunArgs),
+    /// Run the same scenario against several servers in turn
+    Compare(compare::CompareArgs),
     /// Start a server and measure what forwarding costs it
     Bench(bench::BenchArgs),
 }
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Publish(args) => publish::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

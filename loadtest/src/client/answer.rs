@@ -26,6 +26,8 @@ pub struct AnsweredMedia {
     /// (retransmission payload type, the one it repeats)
     pub rtx: Vec<(u8, u8)>,
     pub ssrcs: Vec<u32>,
+    /// Simulcast layers the server takes.
+    pub rids: Vec<String>,
     /// (media, retransmission)
     pub rtx_ssrcs: Vec<(u32, u32)>,
 }
@@ -152,6 +154,7 @@ impl AnsweredMedia {
                     self.rtx.push((pt, apt));
                 }
             }
+            "rid" if rest.split_ascii_whitespace().next() == Some("recv") => self.rids.push(head.to_owned()),
             "ssrc" => {
                 if let Ok(ssrc) = head.parse()
                     && !self.ssrcs.contains(&ssrc)

@@ -1,7 +1,8 @@
 //! WHIP and WHEP clients without sockets or clocks: datagrams, answers and time go in, datagrams come out of the
 //! [`outbox`], figures out of the stats.
 //!
-//! - [`publisher`], [`viewer`]: the two clients.
+//! - [`publisher`], [`viewer`]: the two clients; [`sender`]: one outgoing stream.
+//! - [`behaviour`]: viewers that are slow, lossy or stalled on purpose.
 //! - [`track`]: what a viewer knows of one incoming stream: loss, frames, freezes.
 //! - [`keyframe`]: where frames begin and which are keyframes, by codec.
 //! - [`peer`]: the transport both stand on; [`ice`] over [`stun`], [`dtls`], [`srtp`].
@@ -10,6 +11,7 @@
 //! - [`outbox`]: datagrams laid out for GSO.
 
 pub mod answer;
+pub mod behaviour;
 pub mod dtls;
 pub mod ice;
 pub mod keyframe;
@@ -19,6 +21,7 @@ pub mod peer;
 pub mod publisher;
 pub mod rtcp;
 pub mod rtp;
+pub mod sender;
 pub mod srtp;
 pub mod stun;
 pub mod track;

@@ -81,10 +81,29 @@ pub struct LocalTransport {
 #[derive(Clone, Debug)]
 pub struct SendMedia {
     pub cname: String,
-    /// Codec, SSRC and, where retransmissions go by RTX, its SSRC.
-    pub video: Option<(VideoCodec, u32, Option<u32>)>,
+    pub video: Option<SendVideo>,
     pub audio: Option<u32>,
 }
+
+#[derive(Clone, Debug)]
+pub struct SendVideo {
+    pub codec: VideoCodec,
+    /// One; or several, told apart by their rids (RFC 8853), worst first.
+    pub layers: Vec<SendLayer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct SendLayer {
+    pub rid: Option<&'static str>,
+    pub ssrc: u32,
+    /// Where retransmissions go by RTX.
+    pub rtx: Option<u32>,
+}
+
+/// Ids of header extensions in all our offers.
+pub const MID_EXTENSION: u8 = 9;
+pub const RID_EXTENSION: u8 = 10;
+pub const REPAIRED_RID_EXTENSION: u8 = 11;
 
 /// A `sendonly` offer.
 pub fn publish(local: &LocalTransport, media: &SendMedia) -> String {
@@ -97,18 +116,22 @@ pub fn publish(local: &LocalTransport, media: &SendMedia) -> String {
         audio_formats(&mut sections);
         ssrc_lines(&mut sections, &media.cname, "audio", ssrc, None);
     }
-    if let Some((codec, ssrc, rtx)) = media.video {
+    if let Some(video) = &media.video {
+        let has_rtx = video.layers.iter().any(|layer| layer.rtx.is_some());
         let mid = mids.len();
         mids.push(mid);
         let formats: Vec<_> = VIDEO_FORMATS
             .iter()
-            .filter(|format| format.0 == codec)
+            .filter(|format| format.0 == video.codec)
             .take(1)
             .collect();
-        let list = format_list(&formats, rtx.is_some());
+        let list = format_list(&formats, has_rtx);
         section(&mut sections, local, "video", &list, mid, "sendonly", mid == 0);
-        video_formats(&mut sections, &formats, rtx.is_some());
-        ssrc_lines(&mut sections, &media.cname, "video", ssrc, rtx);
+        video_formats(&mut sections, &formats, has_rtx);
+        match video.layers.as_slice() {
+            [layer] => ssrc_lines(&mut sections, &media.cname, "video", layer.ssrc, layer.rtx),
+            layers => rid_lines(&mut sections, &media.cname, layers),
+        }
     }
     session(&mids) + &sections
 }
@@ -176,7 +199,10 @@ fn section(
         "a=fingerprint:{}\r\na=setup:actpass\r\na=mid:{mid}\r\n",
         local.fingerprint
     );
-    let _ = write!(text, "a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid\r\n");
+    let _ = write!(
+        text,
+        "a=extmap:{MID_EXTENSION} urn:ietf:params:rtp-hdrext:sdes:mid\r\n"
+    );
     let _ = write!(text, "a={direction}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n");
     if let (Some(candidate), true) = (local.candidate, first) {
         let _ = write!(
@@ -221,6 +247,22 @@ fn audio_formats(text: &mut String) {
     text.push_str("a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n");
 }
 
+/// Layers announce rids and no SSRCs, as browsers do.
+fn rid_lines(text: &mut String, cname: &str, layers: &[SendLayer]) {
+    let _ = write!(text, "a=msid:{cname} {cname}-video\r\n");
+    for (id, name) in [
+        (RID_EXTENSION, "rtp-stream-id"),
+        (REPAIRED_RID_EXTENSION, "repaired-rtp-stream-id"),
+    ] {
+        let _ = write!(text, "a=extmap:{id} urn:ietf:params:rtp-hdrext:sdes:{name}\r\n");
+    }
+    let rids: Vec<&str> = layers.iter().filter_map(|layer| layer.rid).collect();
+    for rid in &rids {
+        let _ = write!(text, "a=rid:{rid} send\r\n");
+    }
+    let _ = write!(text, "a=simulcast:send {}\r\n", rids.join(";"));
+}
+
 fn ssrc_lines(text: &mut String, cname: &str, track: &str, ssrc: u32, rtx: Option<u32>) {
     let _ = write!(text, "a=msid:{cname} {cname}-{track}\r\n");
     if let Some(rtx) = rtx {
@@ -247,14 +289,35 @@ mod tests {
         }
     }
 
+    fn layer(rid: Option<&'static str>) -> SendLayer {
+        SendLayer {
+            rid,
+            ssrc: 1,
+            rtx: Some(2),
+        }
+    }
+
     #[test]
     fn an_independent_parser_reads_our_offers() {
         let media = SendMedia {
             cname: "c".into(),
-            video: Some((VideoCodec::H264, 1, Some(2))),
+            video: Some(SendVideo {
+                codec: VideoCodec::H264,
+                layers: vec![layer(None)],
+            }),
             audio: Some(3),
         };
-        for offer in [publish(&local(), &media), watch(&local(), &ALL_VIDEO, true, true)] {
+        let mut simulcast = media.clone();
+        simulcast.video = Some(SendVideo {
+            codec: VideoCodec::Vp8,
+            layers: vec![layer(Some("q")), layer(Some("f"))],
+        });
+        assert!(publish(&local(), &simulcast).contains("\r\na=simulcast:send q;f\r\n"));
+        for offer in [
+            publish(&local(), &media),
+            publish(&local(), &simulcast),
+            watch(&local(), &ALL_VIDEO, true, true),
+        ] {
             let parsed = rtc::sdp::SessionDescription::unmarshal(&mut std::io::Cursor::new(&offer))
                 .expect("valid SDP");
             assert_eq!(parsed.media_descriptions.len(), 2);

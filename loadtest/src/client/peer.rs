@@ -288,6 +288,12 @@ impl Peer {
         });
     }
 
+    /// Falls silent without a goodbye.
+    pub fn vanish(&mut self) {
+        self.outbox.clear();
+        self.state = PeerState::Closed;
+    }
+
     /// Says goodbye with close_notify.
     pub fn close(&mut self, now: Instant) {
         if self.is_over() {

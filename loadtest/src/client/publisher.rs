@@ -1,39 +1,58 @@
-//! A WHIP publisher of the synthetic stream: sends on time, reports, repeats what is asked for, and makes keyframes
-//! on request unless it plays OBS.
+//! A WHIP publisher: sends on time, reports, repeats what is asked for, and makes keyframes on request unless it
+//! plays OBS or a file.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::Answer;
+use rtc::rtp::packetizer::Payloader;
+
+use super::answer::{Answer, AnsweredMedia};
 use super::dtls::Identity;
-use super::offer::{self, LocalTransport, SendMedia, VideoCodec};
+use super::offer::{self, LocalTransport, SendLayer, SendMedia, SendVideo, VideoCodec};
 use super::peer::{Input, Peer, PeerState};
 use super::rtcp::{self, Event, SenderInfo};
-use super::rtp::{FIXED_HEADER, Header};
+use super::sender::{Outgoing, Sender, extension_block};
 use super::srtp::Profile;
 use super::viewer::Now;
-use crate::source::synthetic::{self, Frame, VideoPlan};
+use crate::source::VideoSource;
+use crate::source::file::AudioFile;
+use crate::source::synthetic::{self, Frame, MAX_PAYLOAD, VideoPlan};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// 50 packets a second, as Opus is sent by everybody.
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 const AUDIO_TICKS: u32 = 960;
-/// Packets kept for retransmission: some seconds of any stream here, and a power of two.
-const HISTORY: usize = 2048;
+const AUDIO_RATE: f64 = 48_000.0;
+const VIDEO_RATE: f64 = 90_000.0;
 /// After a longer stall frames are skipped instead of sent in a burst.
 const MAX_BEHIND: Duration = Duration::from_millis(500);
 /// Seconds from 1900 (NTP) to 1970.
 const NTP_OFFSET: u64 = 2_208_988_800;
+/// Simulcast layers, worst first, with their share of the bitrate: about that of half the width and height each.
+const LAYERS: [(&str, f64); 3] = [("q", 0.1), ("h", 0.3), ("f", 1.0)];
 
 #[derive(Clone, Debug)]
 pub struct PublisherMedia {
-    pub video: Option<VideoPlan>,
+    pub video: Option<VideoSource>,
     pub audio: bool,
+    /// In place of the synthetic audio.
+    pub audio_file: Option<Arc<AudioFile>>,
+    /// Three layers of the synthetic video.
+    pub simulcast: bool,
     /// No candidates, no RTX, PLI ignored: what OBS does.
     pub obs_like: bool,
     /// Share of media packets not sent the first time, 0–1.
     pub loss: f64,
+}
+
+impl PublisherMedia {
+    /// Between two bursts of packets.
+    pub fn frame_time(&self) -> Duration {
+        self.video
+            .as_ref()
+            .map_or(AUDIO_INTERVAL, VideoSource::frame_time)
+    }
 }
 
 /// Figures of one publisher, all since its start.
@@ -51,6 +70,8 @@ pub struct PublisherStats {
     pub bytes: u64,
     pub frames: u64,
     pub keyframes: u64,
+    /// Streams of video the server takes: more than one with simulcast.
+    pub layers: usize,
     pub skipped_frames: u64,
     pub dropped_on_purpose: u64,
     /// Sequence numbers asked for, and those sent again.
@@ -69,11 +90,21 @@ pub struct Publisher {
     stream_id: u32,
     cname: String,
     posted: Option<Instant>,
-    video: Sender,
+    layers: Vec<Layer>,
     audio: Sender,
-    rtx: Option<Rtx>,
+    payloader: Option<Box<dyn Payloader>>,
     clock: Option<Clock>,
-    frame: u32,
+    frame: u64,
+    audio_packet: u64,
+    audio_ticks: u32,
+}
+
+/// One encoding of the video.
+struct Layer {
+    rid: Option<&'static str>,
+    /// Of the plan's bitrate.
+    share: f64,
+    sender: Sender,
     until_keyframe: u64,
     keyframe_wanted: bool,
 }
@@ -87,35 +118,26 @@ struct Clock {
     report_due: Instant,
 }
 
-struct Sender {
-    ssrc: u32,
-    pt: Option<u8>,
-    number: u64,
-    timestamp_base: u32,
-    packets: u32,
-    octets: u32,
-    history: Vec<Stored>,
-}
-
-#[derive(Clone, Default)]
-struct Stored {
-    number: Option<u64>,
-    packet: Vec<u8>,
-}
-
-struct Rtx {
-    ssrc: u32,
-    pt: Option<u8>,
-    number: u64,
-}
-
 impl Publisher {
     pub fn new(identity: Arc<Identity>, stream: String, stream_id: u32, media: PublisherMedia) -> Self {
-        let rtx = (media.video.is_some() && !media.obs_like).then(|| Rtx {
-            ssrc: rand::random(),
-            pt: None,
-            number: 1,
-        });
+        let layer = |(rid, share): (Option<&'static str>, f64)| Layer {
+            rid,
+            share,
+            sender: Sender::new(!media.obs_like),
+            until_keyframe: 0,
+            keyframe_wanted: true,
+        };
+        let layers = match (&media.video, media.simulcast) {
+            (None, _) => Vec::new(),
+            (Some(VideoSource::Synthetic(_)), true) => {
+                LAYERS.map(|(rid, share)| layer((Some(rid), share))).into()
+            }
+            (Some(_), _) => vec![layer((None, 1.0))],
+        };
+        let payloader = match &media.video {
+            Some(VideoSource::File(file)) => Some(file.payloader()),
+            _ => None,
+        };
         let stats = PublisherStats {
             stream,
             state: PeerState::Offered,
@@ -126,6 +148,7 @@ impl Publisher {
             bytes: 0,
             frames: 0,
             keyframes: 0,
+            layers: 0,
             skipped_frames: 0,
             dropped_on_purpose: 0,
             nacked: 0,
@@ -140,13 +163,13 @@ impl Publisher {
             stream_id,
             cname: format!("stream{stream_id}"),
             posted: None,
-            video: Sender::new(),
-            audio: Sender::new(),
-            rtx,
+            layers,
+            audio: Sender::new(false),
+            payloader,
             clock: None,
             frame: 0,
-            until_keyframe: 0,
-            keyframe_wanted: true,
+            audio_packet: 0,
+            audio_ticks: 0,
             media,
         }
     }
@@ -160,10 +183,18 @@ impl Publisher {
             fingerprint: self.peer.fingerprint().to_owned(),
             candidate: candidate.filter(|_| !self.media.obs_like),
         };
-        let rtx = self.rtx.as_ref().map(|rtx| rtx.ssrc);
+        let layers = self.layers.iter().map(|layer| SendLayer {
+            rid: layer.rid,
+            ssrc: layer.sender.ssrc,
+            rtx: layer.sender.rtx.as_ref().map(|rtx| rtx.ssrc),
+        });
+        let video = self.media.video.as_ref().map(|source| SendVideo {
+            codec: source.codec(),
+            layers: layers.collect(),
+        });
         let media = SendMedia {
             cname: self.cname.clone(),
-            video: self.media.video.map(|plan| (plan.codec, self.video.ssrc, rtx)),
+            video,
             audio: self.media.audio.then_some(self.audio.ssrc),
         };
         offer::publish(&local, &media)
@@ -171,19 +202,9 @@ impl Publisher {
 
     pub fn handle_answer(&mut self, now: Instant, answer: &Answer, ipv4: bool) {
         self.stats.answered_ms = self.since_post(now);
-        if let (Some(plan), Some(track)) = (self.media.video, answer.track("video")) {
-            let format = track
-                .formats
-                .iter()
-                .find(|format| VideoCodec::from_name(&format.1) == Some(plan.codec));
-            self.video.pt = format.map(|format| format.0);
-            if let Some(rtx) = &mut self.rtx {
-                rtx.pt = track
-                    .rtx
-                    .iter()
-                    .find(|(_, apt)| Some(*apt) == self.video.pt)
-                    .map(|(rtx, _)| *rtx);
-            }
+        if let (Some(source), Some(track)) = (&self.media.video, answer.track("video")) {
+            let codec = source.codec();
+            self.accept_video(codec, track);
         }
         if let (true, Some(track)) = (self.media.audio, answer.track("audio")) {
             let format = track
@@ -192,11 +213,48 @@ impl Publisher {
                 .find(|format| format.1.eq_ignore_ascii_case("opus"));
             self.audio.pt = format.map(|format| format.0);
         }
-        if self.video.pt.is_none() && self.audio.pt.is_none() {
+        let video_accepted = self.layers.iter().any(|layer| layer.sender.pt.is_some());
+        if !video_accepted && self.audio.pt.is_none() {
             self.peer.fail("the answer accepts none of the codecs we send");
             return;
         }
         self.peer.connect(now, answer, ipv4);
+    }
+
+    fn accept_video(&mut self, codec: VideoCodec, track: &AnsweredMedia) {
+        let format = track
+            .formats
+            .iter()
+            .find(|format| VideoCodec::from_name(&format.1) == Some(codec));
+        let Some(pt) = format.map(|format| format.0) else {
+            return;
+        };
+        let rtx_pt = track.rtx.iter().find(|(_, apt)| *apt == pt).map(|(rtx, _)| *rtx);
+        if self.layers.len() > 1 {
+            let taken = |layer: &Layer| track.rids.iter().any(|rid| layer.rid == Some(rid.as_str()));
+            if self.layers.iter().any(taken) {
+                self.layers.retain(taken);
+            } else {
+                // Without simulcast the best layer goes alone, as an ordinary stream.
+                self.layers.drain(..self.layers.len() - 1);
+                self.layers.iter_mut().for_each(|layer| layer.rid = None);
+            }
+        }
+        let mid = if self.media.audio { "1" } else { "0" };
+        for layer in &mut self.layers {
+            layer.sender.pt = Some(pt);
+            let block = |id| {
+                layer
+                    .rid
+                    .map(|rid| extension_block(&[(offer::MID_EXTENSION, mid), (id, rid)]))
+            };
+            layer.sender.extension = block(offer::RID_EXTENSION).unwrap_or_default();
+            if let Some(rtx) = &mut layer.sender.rtx {
+                rtx.pt = rtx_pt;
+                rtx.extension = block(offer::REPAIRED_RID_EXTENSION).unwrap_or_default();
+            }
+        }
+        self.stats.layers = self.layers.len();
     }
 
     pub fn handle(&mut self, now: Now, from: SocketAddr, datagram: &mut [u8]) {
@@ -204,9 +262,10 @@ impl Publisher {
             Input::Rtcp(len) => self.handle_rtcp(datagram.get(..len).unwrap_or_default()),
             Input::Connected => {
                 self.stats.connected_ms = self.since_post(now.instant);
+                let video = self.layers.iter().any(|layer| layer.sender.pt.is_some());
                 self.clock = Some(Clock {
                     start: now.instant,
-                    video_due: self.video.pt.map(|_| now.instant),
+                    video_due: video.then_some(now.instant),
                     audio_due: self.audio.pt.map(|_| now.instant),
                     report_due: now.instant + Duration::from_millis(50),
                 });
@@ -216,54 +275,30 @@ impl Publisher {
     }
 
     fn handle_rtcp(&mut self, plain: &[u8]) {
+        let (layers, stats) = (&mut self.layers, &mut self.stats);
         let mut nacked = Vec::new();
+        let obs_like = self.media.obs_like;
         rtcp::read(plain, |event| match event {
-            Event::Nack { media, pairs } if media == self.video.ssrc => nacked.extend(pairs.numbers()),
-            Event::Pli { .. } | Event::Fir { .. } => {
-                self.stats.keyframe_requests += 1;
-                self.keyframe_wanted |= !self.media.obs_like;
+            Event::Nack { media, pairs } => nacked.extend(pairs.numbers().map(|seq| (media, seq))),
+            Event::Pli { media } | Event::Fir { media } => {
+                stats.keyframe_requests += 1;
+                // One whose stream is not named exactly is meant for all.
+                let exact = layers.iter().any(|layer| layer.sender.ssrc == media);
+                for layer in layers.iter_mut() {
+                    layer.keyframe_wanted |= !obs_like && (!exact || layer.sender.ssrc == media);
+                }
             }
-            Event::ReportBlock(block) if block.ssrc == self.video.ssrc => {
-                self.stats.reported_loss = Some(f64::from(block.fraction_lost) / 2.56);
+            Event::ReportBlock(block) if layers.iter().any(|layer| layer.sender.ssrc == block.ssrc) => {
+                stats.reported_loss = Some(f64::from(block.fraction_lost) / 2.56);
             }
             _ => {}
         });
-        for seq in nacked {
-            self.stats.nacked += 1;
-            self.retransmit(seq);
-        }
-    }
-
-    fn retransmit(&mut self, seq: u16) {
-        let slot = usize::from(seq) & (HISTORY - 1);
-        let Some(stored) = self.video.history.get(slot) else {
-            return;
-        };
-        let Some(number) = stored.number.filter(|number| *number as u16 == seq) else {
-            return;
-        };
-        match self.rtx.as_mut().and_then(|rtx| rtx.pt.map(|pt| (rtx, pt))) {
-            Some((rtx, pt)) => {
-                let Some(mut header) = Header::parse(&stored.packet) else {
-                    return;
-                };
-                let original = header.seq;
-                (header.pt, header.ssrc, header.seq) = (pt, rtx.ssrc, rtx.number as u16);
-                let roc = (rtx.number >> 16) as u32;
-                rtx.number += 1;
-                self.peer.send_rtp(FIXED_HEADER, roc, |out| {
-                    header.write(out);
-                    out.extend_from_slice(&original.to_be_bytes());
-                    out.extend_from_slice(stored.packet.get(FIXED_HEADER..).unwrap_or_default());
-                });
-            }
-            None => {
-                self.peer.send_rtp(FIXED_HEADER, (number >> 16) as u32, |out| {
-                    out.extend_from_slice(&stored.packet);
-                });
+        for (media, seq) in nacked {
+            if let Some(layer) = self.layers.iter_mut().find(|layer| layer.sender.ssrc == media) {
+                self.stats.nacked += 1;
+                layer.sender.retransmit(&mut self.peer, seq, &mut self.stats);
             }
         }
-        self.stats.retransmitted += 1;
     }
 
     pub fn deadline(&self) -> Option<Instant> {
@@ -282,28 +317,11 @@ impl Publisher {
         let Some(mut clock) = self.clock.filter(|_| *self.peer.state() == PeerState::Connected) else {
             return;
         };
-        if let (Some(due), Some(plan)) = (clock.video_due, self.media.video)
-            && now.instant >= due
-        {
-            self.send_frame(now, &clock, plan);
-            let step = Duration::from_secs_f64(1.0 / plan.fps);
-            let mut next = due + step;
-            while next + MAX_BEHIND < now.instant {
-                next += step;
-                self.stats.skipped_frames += 1;
-            }
-            clock.video_due = Some(next);
+        if let Some(due) = clock.video_due.filter(|due| now.instant >= *due) {
+            clock.video_due = self.send_video(now, &clock, due);
         }
-        if let Some(due) = clock.audio_due
-            && now.instant >= due
-        {
-            self.send_audio(now, &clock);
-            let next = due + AUDIO_INTERVAL;
-            clock.audio_due = Some(if next + MAX_BEHIND < now.instant {
-                now.instant
-            } else {
-                next
-            });
+        if let Some(due) = clock.audio_due.filter(|due| now.instant >= *due) {
+            clock.audio_due = Some(self.send_audio(now, &clock, due));
         }
         if now.instant >= clock.report_due {
             self.send_reports(now, &clock);
@@ -312,61 +330,133 @@ impl Publisher {
         self.clock = Some(clock);
     }
 
-    fn send_frame(&mut self, now: Now, clock: &Clock, plan: VideoPlan) {
-        let Some(pt) = self.video.pt else { return };
-        let keyframe = self.keyframe_wanted || self.until_keyframe == 0;
-        if keyframe {
-            self.until_keyframe = plan.frames_per_keyframe();
-            self.keyframe_wanted = false;
+    /// Sends the frame that was due at `due`; returns when the next is.
+    fn send_video(&mut self, now: Now, clock: &Clock, due: Instant) -> Option<Instant> {
+        match self.media.video.clone()? {
+            VideoSource::Synthetic(plan) => {
+                for index in 0..self.layers.len() {
+                    self.send_synthetic(now, clock, plan, index);
+                }
+                self.frame += 1;
+                let step = Duration::from_secs_f64(1.0 / plan.fps);
+                let mut next = due + step;
+                while next + MAX_BEHIND < now.instant {
+                    next += step;
+                    self.stats.skipped_frames += 1;
+                }
+                Some(next)
+            }
+            VideoSource::File(file) => {
+                let (_, frame) = file.frame(self.frame)?;
+                let payloads = self.payloader.as_mut()?.payload(MAX_PAYLOAD, &frame.data);
+                let layer = self.layers.first_mut()?;
+                let timestamp = layer.sender.timestamp_at(due, clock.start, VIDEO_RATE);
+                // What cannot be packetised is left out, like a frame an encoder dropped.
+                let payloads = payloads.unwrap_or_default();
+                for (index, payload) in payloads.iter().enumerate() {
+                    let packet = Outgoing {
+                        timestamp,
+                        marker: index + 1 == payloads.len(),
+                        payload,
+                        keep: true,
+                        loss: self.media.loss,
+                    };
+                    layer.sender.send(&mut self.peer, packet, &mut self.stats);
+                }
+                self.stats.frames += 1;
+                self.stats.keyframes += u64::from(frame.keyframe);
+                self.frame += 1;
+                let (at, _) = file.frame(self.frame)?;
+                Some(clock.start + at)
+            }
         }
-        self.until_keyframe -= 1;
+    }
+
+    fn send_synthetic(&mut self, now: Now, clock: &Clock, plan: VideoPlan, index: usize) {
+        let Some(layer) = self.layers.get_mut(index) else {
+            return;
+        };
+        let keyframe = layer.keyframe_wanted || layer.until_keyframe == 0;
+        if keyframe {
+            layer.until_keyframe = plan.frames_per_keyframe();
+            layer.keyframe_wanted = false;
+        }
+        layer.until_keyframe -= 1;
+        let plan = VideoPlan {
+            bitrate: (plan.bitrate as f64 * layer.share) as u64,
+            ..plan
+        };
         let (key_size, delta_size) = plan.frame_sizes();
         let frame = Frame {
             stream: self.stream_id,
-            number: self.frame,
+            number: self.frame as u32,
             keyframe,
             captured: now.wall,
             size: if keyframe { key_size } else { delta_size },
         };
-        self.frame = self.frame.wrapping_add(1);
         self.stats.frames += 1;
         self.stats.keyframes += u64::from(keyframe);
-        let timestamp = self.video.timestamp_at(now.instant, clock, 90_000.0);
-        let (video, peer) = (&mut self.video, &mut self.peer);
-        let (stats, loss) = (&mut self.stats, self.media.loss);
-        synthetic::packetise(plan.codec, &frame, |payload, last| {
-            video.send(peer, pt, timestamp, last, payload, loss, stats, true);
+        let timestamp = layer.sender.timestamp_at(now.instant, clock.start, VIDEO_RATE);
+        let (sender, peer, stats) = (&mut layer.sender, &mut self.peer, &mut self.stats);
+        let loss = self.media.loss;
+        synthetic::packetise(plan.codec, &frame, |payload, marker| {
+            let packet = Outgoing {
+                timestamp,
+                marker,
+                payload,
+                keep: true,
+                loss,
+            };
+            sender.send(peer, packet, stats);
         });
     }
 
-    fn send_audio(&mut self, now: Now, clock: &Clock) {
-        let Some(pt) = self.audio.pt else { return };
-        let mut payload = Vec::with_capacity(160);
-        let number = self.audio.packets;
-        synthetic::audio_payload(&mut payload, self.stream_id, number, now.wall);
-        let timestamp = if clock.video_due.is_some() {
-            self.audio
-                .timestamp_base
-                .wrapping_add(number.wrapping_mul(AUDIO_TICKS))
-        } else {
-            self.audio.timestamp_at(now.instant, clock, 48_000.0)
+    /// Sends the packet that was due at `due`; returns when the next is.
+    fn send_audio(&mut self, now: Now, clock: &Clock, due: Instant) -> Instant {
+        let mut synthetic_payload = Vec::new();
+        let file = self.media.audio_file.as_ref().and_then(|file| {
+            let index = self.audio_packet % file.packets.len().max(1) as u64;
+            file.packets.get(index as usize)
+        });
+        let (ticks, payload) = match file {
+            Some((ticks, payload)) => (*ticks, payload.as_ref()),
+            None => {
+                let number = self.audio_packet as u32;
+                synthetic::audio_payload(&mut synthetic_payload, self.stream_id, number, now.wall);
+                (AUDIO_TICKS, synthetic_payload.as_slice())
+            }
         };
-        let (stats, loss) = (&mut self.stats, self.media.loss);
-        self.audio
-            .send(&mut self.peer, pt, timestamp, false, &payload, loss, stats, false);
+        let packet = Outgoing {
+            timestamp: self.audio.timestamp_base.wrapping_add(self.audio_ticks),
+            marker: false,
+            payload,
+            keep: false,
+            loss: self.media.loss,
+        };
+        self.audio.send(&mut self.peer, packet, &mut self.stats);
+        self.audio_packet += 1;
+        self.audio_ticks = self.audio_ticks.wrapping_add(ticks);
+        let next = due + Duration::from_secs_f64(f64::from(ticks) / AUDIO_RATE);
+        if next + MAX_BEHIND < now.instant {
+            let elapsed = now.instant.saturating_duration_since(clock.start).as_secs_f64();
+            self.audio_ticks = (elapsed * AUDIO_RATE) as u64 as u32;
+            return now.instant;
+        }
+        next
     }
 
     fn send_reports(&mut self, now: Now, clock: &Clock) {
         let ntp_seconds = now.wall / 1_000_000 + NTP_OFFSET;
         let ntp = (ntp_seconds << 32) | (((now.wall % 1_000_000) << 32) / 1_000_000);
-        for (sender, rate) in [(&self.video, 90_000.0), (&self.audio, 48_000.0)] {
+        let layers = self.layers.iter().map(|layer| (&layer.sender, VIDEO_RATE));
+        for (sender, rate) in layers.chain([(&self.audio, AUDIO_RATE)]) {
             if sender.pt.is_none() || sender.packets == 0 {
                 continue;
             }
             let info = SenderInfo {
                 ssrc: sender.ssrc,
                 ntp,
-                rtp: sender.timestamp_at(now.instant, clock, rate),
+                rtp: sender.timestamp_at(now.instant, clock.start, rate),
                 packets: sender.packets,
                 octets: sender.octets,
             };
@@ -387,76 +477,5 @@ impl Publisher {
             srtp: self.peer.profile(),
             ..self.stats.clone()
         }
-    }
-}
-
-impl Sender {
-    fn new() -> Self {
-        Self {
-            ssrc: rand::random(),
-            pt: None,
-            // In the lower half, so that the rollover counter surely starts at 0 on both sides.
-            number: u64::from(rand::random::<u16>() >> 1),
-            timestamp_base: rand::random(),
-            packets: 0,
-            octets: 0,
-            history: Vec::new(),
-        }
-    }
-
-    fn timestamp_at(&self, now: Instant, clock: &Clock, rate: f64) -> u32 {
-        let elapsed = now.saturating_duration_since(clock.start).as_secs_f64();
-        self.timestamp_base.wrapping_add((elapsed * rate) as u64 as u32)
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place where a packet is made from its parts"
-    )]
-    fn send(
-        &mut self,
-        peer: &mut Peer,
-        pt: u8,
-        timestamp: u32,
-        marker: bool,
-        payload: &[u8],
-        loss: f64,
-        stats: &mut PublisherStats,
-        keep: bool,
-    ) {
-        let number = self.number;
-        self.number += 1;
-        let header = Header {
-            marker,
-            pt,
-            seq: number as u16,
-            timestamp,
-            ssrc: self.ssrc,
-            len: FIXED_HEADER,
-            padding: false,
-        };
-        if keep {
-            if self.history.is_empty() {
-                self.history.resize(HISTORY, Stored::default());
-            }
-            if let Some(stored) = self.history.get_mut(number as usize & (HISTORY - 1)) {
-                stored.number = Some(number);
-                stored.packet.clear();
-                header.write(&mut stored.packet);
-                stored.packet.extend_from_slice(payload);
-            }
-        }
-        if loss > 0.0 && rand::random::<f64>() < loss {
-            stats.dropped_on_purpose += 1;
-        } else {
-            peer.send_rtp(FIXED_HEADER, (number >> 16) as u32, |out| {
-                header.write(out);
-                out.extend_from_slice(payload);
-            });
-        }
-        self.packets = self.packets.wrapping_add(1);
-        self.octets = self.octets.wrapping_add(payload.len() as u32);
-        stats.packets += 1;
-        stats.bytes += (FIXED_HEADER + payload.len()) as u64;
     }
 }

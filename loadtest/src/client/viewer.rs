@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::answer::Answer;
+use super::behaviour::{Behaviour, Kind};
 use super::dtls::Identity;
 use super::keyframe;
 use super::offer::{self, LocalTransport, VideoCodec};
@@ -43,8 +44,11 @@ pub struct ViewerMedia {
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ViewerStats {
     pub stream: String,
+    pub kind: Kind,
     pub state: PeerState,
     pub srtp: Option<Profile>,
+    /// From the POST to now, or to when it left.
+    pub lived_ms: f64,
     /// Milliseconds since the POST was sent.
     pub answered_ms: Option<f64>,
     pub connected_ms: Option<f64>,
@@ -55,6 +59,8 @@ pub struct ViewerStats {
     /// Packets that came as RTX.
     pub rtx_packets: u64,
     pub unauthentic: u64,
+    /// Dropped by a lossy viewer before decryption.
+    pub dropped_on_purpose: u64,
     /// Media packets that came before our handshake was done, and were dropped as browsers drop them.
     pub early: u64,
     /// RTCP packets with a NACK, and the numbers in them.
@@ -77,6 +83,7 @@ pub struct Viewer {
     pub peer: Peer,
     stream: String,
     media: ViewerMedia,
+    behaviour: Behaviour,
     ssrc: u32,
     times: Times,
     sources: Vec<Source>,
@@ -89,6 +96,7 @@ pub struct Viewer {
     asked: Vec<u16>,
     rtx_packets: u64,
     unauthentic: u64,
+    dropped_on_purpose: u64,
     nacks: u64,
     nacked: u64,
     plis: u64,
@@ -101,6 +109,7 @@ struct Times {
     connected: Option<Now>,
     first_packet: Option<Instant>,
     first_keyframe: Option<Instant>,
+    ended: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,11 +133,12 @@ struct Source {
 }
 
 impl Viewer {
-    pub fn new(identity: Arc<Identity>, stream: String, media: ViewerMedia) -> Self {
+    pub fn new(identity: Arc<Identity>, stream: String, media: ViewerMedia, behaviour: Behaviour) -> Self {
         Self {
             peer: Peer::new(identity),
             stream,
             media,
+            behaviour,
             ssrc: rand::random(),
             times: Times::default(),
             sources: Vec::new(),
@@ -142,10 +152,20 @@ impl Viewer {
             asked: Vec::new(),
             rtx_packets: 0,
             unauthentic: 0,
+            dropped_on_purpose: 0,
             nacks: 0,
             nacked: 0,
             plis: 0,
         }
+    }
+
+    pub fn behaviour(&self) -> Behaviour {
+        self.behaviour
+    }
+
+    /// It leaves now.
+    pub fn ended(&mut self, now: Instant) {
+        self.times.ended = Some(now);
     }
 
     /// The offer to POST now.
@@ -195,6 +215,13 @@ impl Viewer {
         datagram: &mut [u8],
         latency: &mut Histogram<u64>,
     ) {
+        if let Behaviour::Lossy { share } = self.behaviour
+            && datagram.first().is_some_and(|first| (128..=191).contains(first))
+            && rand::random::<f64>() < share
+        {
+            self.dropped_on_purpose += 1;
+            return;
+        }
         match self.peer.handle(now.instant, from, datagram) {
             Input::Rtp => self.handle_rtp(now, received, datagram, latency),
             Input::Rtcp(len) => self.handle_rtcp(now, datagram.get(..len).unwrap_or_default()),
@@ -427,6 +454,8 @@ impl Viewer {
             |p: f64| (!self.latency.is_empty()).then(|| self.latency.value_at_quantile(p / 100.0));
         ViewerStats {
             stream: self.stream.clone(),
+            kind: self.behaviour.kind(),
+            lived_ms: since(Some(self.times.ended.unwrap_or(now))).unwrap_or_default(),
             state: self.peer.state().clone(),
             srtp: self.peer.profile(),
             answered_ms: since(self.times.answered),
@@ -441,6 +470,7 @@ impl Viewer {
             audio: self.audio.stats,
             rtx_packets: self.rtx_packets,
             unauthentic: self.unauthentic,
+            dropped_on_purpose: self.dropped_on_purpose,
             early: self.peer.early(),
             nacks: self.nacks,
             nacked: self.nacked,

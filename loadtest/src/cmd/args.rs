@@ -1,9 +1,15 @@
 //! Flags that several subcommands share, and how their values are read.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::Context;
 
 use crate::client::offer::VideoCodec;
 use crate::client::publisher::PublisherMedia;
+use crate::source::VideoSource;
+use crate::source::file::{AudioFile, VideoFile};
 use crate::source::synthetic::VideoPlan;
 
 /// The synthetic stream.
@@ -27,6 +33,15 @@ pub struct StreamArgs {
     /// Send no audio
     #[arg(long)]
     no_audio: bool,
+    /// Video from a file, looped, in place of the synthetic one: IVF, or Annex B (.h264, .h265) at --fps
+    #[arg(long, conflicts_with_all = ["video", "bitrate", "keyframe_interval", "simulcast"])]
+    pub video_file: Option<PathBuf>,
+    /// Audio from an Ogg Opus file, looped
+    #[arg(long, conflicts_with = "no_audio")]
+    pub audio_file: Option<PathBuf>,
+    /// Send the synthetic video in three layers (rids q, h, f)
+    #[arg(long)]
+    pub simulcast: bool,
     /// Behave as OBS: ignore keyframe requests, no RTX, no candidates in the offer
     #[arg(long)]
     pub obs_like: bool,
@@ -56,14 +71,15 @@ impl StreamArgs {
             self.keyframe_interval > Duration::ZERO,
             "--keyframe-interval must not be 0"
         );
-        let video = match self.video {
-            PublishedVideo::None => None,
-            PublishedVideo::Codec(codec) => Some(VideoPlan {
+        let video = match (self.video, &self.video_file) {
+            (_, Some(path)) => Some(VideoSource::File(video_file(path, self.fps)?)),
+            (PublishedVideo::None, None) => None,
+            (PublishedVideo::Codec(codec), None) => Some(VideoSource::Synthetic(VideoPlan {
                 codec,
                 bitrate: self.bitrate,
                 fps: self.fps,
                 keyframe_interval: self.keyframe_interval.as_secs_f64(),
-            }),
+            })),
         };
         anyhow::ensure!(
             video.is_some() || !self.no_audio,
@@ -72,10 +88,23 @@ impl StreamArgs {
         Ok(PublisherMedia {
             video,
             audio: !self.no_audio,
+            audio_file: self.audio_file.as_deref().map(audio_file).transpose()?,
+            simulcast: self.simulcast,
             obs_like: self.obs_like,
             loss: self.loss / 100.0,
         })
     }
+}
+
+pub fn video_file(path: &Path, fps: f64) -> anyhow::Result<Arc<VideoFile>> {
+    let file =
+        VideoFile::read(path, fps).with_context(|| format!("{} cannot be published", path.display()))?;
+    Ok(Arc::new(file))
+}
+
+pub fn audio_file(path: &Path) -> anyhow::Result<Arc<AudioFile>> {
+    let file = AudioFile::read(path).with_context(|| format!("{} cannot be published", path.display()))?;
+    Ok(Arc::new(file))
 }
 
 fn published_codec(text: &str) -> Result<PublishedVideo, String> {

@@ -1,27 +1,25 @@
 //! `bench`: starts a server, one publisher and many viewers, and measures what a forwarded packet costs.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::args::{StreamArgs, duration};
+use super::pace::{rest, until};
 use crate::client::dtls::SrtpChoice;
 use crate::client::offer::ALL_VIDEO;
 use crate::client::peer::PeerState;
 use crate::client::viewer::ViewerMedia;
 use crate::driver::plan::Snapshot;
-use crate::driver::{PublisherConfig, Publishers, ViewerConfig, Viewers, clock};
+use crate::driver::{PublisherConfig, Publishers, ViewerConfig, Viewers};
 use crate::measure::floor::{self, Floor};
 use crate::measure::own::OwnReport;
+use crate::measure::process::ServerProcess;
 use crate::measure::server::ServerUse;
 use crate::report::table;
 use crate::report::totals::{ServerInterval, ViewerTotals};
-
-/// For the server to listen, the publisher to connect, all viewers to be served: each.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::source::VideoSource;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct BenchArgs {
@@ -64,7 +62,8 @@ struct Round {
 
 pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
     let media = args.stream.media()?;
-    let plan = media.video.context("bench needs video")?;
+    let plan = media.video.as_ref().and_then(VideoSource::synthetic);
+    let plan = plan.context("bench needs synthetic video")?;
     let mut valid = true;
     let mut all = Vec::new();
     for viewers in &args.viewers {
@@ -142,13 +141,12 @@ fn summary(rounds: &[Round], floor: &Floor) -> String {
 }
 
 fn round(args: &BenchArgs, count: usize) -> anyhow::Result<Round> {
-    let server = Server::start(&args.server)?;
-    let publishers = Publishers::start(PublisherConfig {
-        urls: vec![server.url("whip")],
-        token: None,
-        media: args.stream.media()?,
-        srtp: SrtpChoice::Both,
-    })?;
+    let server = ServerProcess::start(&args.server)?;
+    let publishers = Publishers::start(PublisherConfig::steady(
+        vec![server.url("/whip/bench")],
+        args.stream.media()?,
+        SrtpChoice::Both,
+    ))?;
     until("the publisher did not connect", || {
         Ok(publishers.snapshot()?.publishers.iter().all(|p| p.packets > 0))
     })?;
@@ -158,7 +156,7 @@ fn round(args: &BenchArgs, count: usize) -> anyhow::Result<Round> {
         audio: args.stream.media()?.audio,
         rtx: true,
     };
-    let arrivals = ViewerConfig::ramp(&server.url("whep"), count, args.ramp_per_second);
+    let arrivals = ViewerConfig::ramp(&server.url("/whep/bench"), count, args.ramp_per_second);
     let viewers = Viewers::start(ViewerConfig {
         arrivals,
         token: None,
@@ -201,76 +199,5 @@ fn failure(viewer: &crate::client::viewer::ViewerStats) -> Option<&str> {
     match &viewer.state {
         PeerState::Failed(reason) => Some(reason),
         _ => None,
-    }
-}
-
-/// A server process of ours on free ports; killed when dropped.
-struct Server {
-    process: Child,
-    http: SocketAddr,
-}
-
-impl Server {
-    fn start(binary: &PathBuf) -> anyhow::Result<Self> {
-        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let media = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
-        let process = Command::new(binary)
-            .args([
-                "--http",
-                &http.to_string(),
-                "--media-port",
-                &media.to_string(),
-                "--log",
-                "warn",
-            ])
-            .stdin(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
-        let mut server = Self { process, http };
-        until("the server does not listen", || {
-            if let Some(status) = server.process.try_wait()? {
-                anyhow::bail!("the server ended at once: {status}");
-            }
-            Ok(TcpStream::connect(http).is_ok())
-        })?;
-        Ok(server)
-    }
-
-    fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
-    fn url(&self, kind: &str) -> String {
-        format!("http://{}/{kind}/bench", self.http)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn until(otherwise: &str, mut met: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let deadline = clock::now().instant + PATIENCE;
-    while !met()? {
-        anyhow::ensure!(
-            clock::now().instant < deadline,
-            "{otherwise} within {} s",
-            PATIENCE.as_secs()
-        );
-        rest(Duration::from_millis(50));
-    }
-    Ok(())
-}
-
-fn rest(time: Duration) {
-    let end = clock::now().instant + time;
-    while let Some(left) = end
-        .checked_duration_since(clock::now().instant)
-        .filter(|left| !left.is_zero())
-    {
-        std::thread::park_timeout(left);
     }
 }

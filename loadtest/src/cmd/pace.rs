@@ -59,3 +59,30 @@ impl Pace {
         }
     }
 }
+
+/// For a server to listen, a publisher to connect, all viewers to be served: each.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until `met`; `otherwise` is the error when it takes too long.
+pub fn until(otherwise: &str, mut met: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = clock::now().instant + PATIENCE;
+    while !met()? {
+        anyhow::ensure!(
+            clock::now().instant < deadline,
+            "{otherwise} within {} s",
+            PATIENCE.as_secs()
+        );
+        rest(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+pub fn rest(time: Duration) {
+    let end = clock::now().instant + time;
+    while let Some(left) = end
+        .checked_duration_since(clock::now().instant)
+        .filter(|left| !left.is_zero())
+    {
+        std::thread::park_timeout(left);
+    }
+}

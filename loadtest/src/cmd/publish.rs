@@ -40,10 +40,8 @@ pub struct PublishArgs {
 pub fn run(args: &PublishArgs) -> anyhow::Result<bool> {
     let urls = stream_urls(&args.url, args.stream_pattern.as_deref(), args.count);
     let publishers = Publishers::start(PublisherConfig {
-        urls,
         token: args.token.clone(),
-        media: args.stream.media()?,
-        srtp: args.srtp,
+        ..PublisherConfig::steady(urls, args.stream.media()?, args.srtp)
     })?;
     let mut pace = Pace::start(Duration::from_secs(1), args.duration)?;
     let mut before: Option<Snapshot> = None;

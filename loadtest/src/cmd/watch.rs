@@ -67,8 +67,8 @@ impl WatchArgs {
         );
         let urls = stream_urls(&self.url, self.stream_pattern.as_deref(), self.streams.max(1));
         let mut arrivals = ViewerConfig::ramp(&self.url, self.viewers, self.ramp_per_second);
-        for ((_, target), url) in arrivals.iter_mut().zip(urls.iter().cycle()) {
-            target.clone_from(url);
+        for (arrival, url) in arrivals.iter_mut().zip(urls.iter().cycle()) {
+            arrival.url.clone_from(url);
         }
         let video = match (self.no_video, self.video.is_empty()) {
             (true, _) => Vec::new(),

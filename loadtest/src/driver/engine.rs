@@ -3,52 +3,29 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io::{ErrorKind, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::RecvMeta;
 use slab::Slab;
 
 use super::clock;
 use super::http::{Http, Posted, Request};
 use super::plan::{Command, Plan, Snapshot};
+use super::session::{Client, Session, Socket};
+use super::socket::{bind, local_address};
 use crate::client::answer::Answer;
-use crate::client::peer::{Peer, PeerState};
-use crate::client::publisher::Publisher;
-use crate::client::viewer::{self, Now, Viewer};
+use crate::client::behaviour::Kind;
+use crate::client::viewer::{self, Now};
 use crate::measure::own::{self, OwnUse};
 
 pub const WAKE: Token = Token(usize::MAX);
 /// Messages per receive call; with GRO each holds up to 64 KB of one peer's datagrams.
 const BATCH: usize = 16;
 const BUFFER: usize = 65_536;
-/// A keyframe for a slow turn must fit; the kernel caps it at `net.core.rmem_max`.
-const RECEIVE_BUFFER: usize = 4 << 20;
-
-pub enum Client {
-    Publisher(Box<Publisher>),
-    Viewer(Box<Viewer>),
-}
-
-struct Session {
-    client: Client,
-    socket: Option<Socket>,
-    url: String,
-    token: Option<String>,
-    session_url: Option<String>,
-    /// The earliest entry in the timer heap that counts.
-    scheduled: Option<Instant>,
-}
-
-struct Socket {
-    io: UdpSocket,
-    state: UdpSocketState,
-    ipv4: bool,
-}
 
 pub struct Engine {
     poll: Poll,
@@ -62,7 +39,11 @@ pub struct Engine {
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     buffers: Vec<Vec<u8>>,
     latency: Histogram<u64>,
+    impaired_latency: Histogram<u64>,
     own: OwnUse,
+    /// Sessions that left; their sockets live until the kernel's drops at them have been counted.
+    left: Vec<usize>,
+    drops_before: u64,
     /// Where sockets towards a host are bound and seen from, by host and port.
     local: HashMap<String, Result<IpAddr, String>>,
 }
@@ -89,7 +70,10 @@ impl Engine {
             timers: BinaryHeap::new(),
             buffers: vec![vec![0; BUFFER]; BATCH],
             latency: viewer::new_histogram(3),
+            impaired_latency: viewer::new_histogram(3),
             own: OwnUse::start(),
+            left: Vec::new(),
+            drops_before: 0,
             local: HashMap::new(),
         }
     }
@@ -150,33 +134,36 @@ impl Engine {
     }
 
     fn begin(&mut self, now: Instant, plan: Plan) {
-        let session = self.sessions.insert(Session {
-            client: plan.client,
-            socket: None,
-            url: plan.url.clone(),
-            token: plan.token.clone(),
-            session_url: None,
-            scheduled: None,
-        });
-        let opened = self.open_socket(&plan.url, session);
-        let Some(entry) = self.sessions.get_mut(session) else {
+        let session = Session::new(now, plan.make, plan.url, plan.token, plan.leave, plan.retry);
+        let token = self.sessions.insert(session);
+        self.post(now, token);
+        self.settle(now, token);
+    }
+
+    /// Opens a socket for a new client and POSTs its offer.
+    fn post(&mut self, now: Instant, token: usize) {
+        let Some(url) = self.sessions.get(token).map(|session| session.url.clone()) else {
+            return;
+        };
+        let opened = self.open_socket(&url, token);
+        let Some(session) = self.sessions.get_mut(token) else {
             return;
         };
         match opened {
             Ok((socket, candidate)) => {
-                entry.socket = Some(socket);
-                let offer = match &mut entry.client {
+                session.socket = Some(socket);
+                let offer = match &mut session.client {
                     Client::Publisher(publisher) => publisher.offer(now, Some(candidate)),
                     Client::Viewer(viewer) => viewer.offer(now, Some(candidate)),
                 };
                 self.http.send(Request::Post {
-                    session,
-                    url: plan.url,
-                    token: plan.token,
+                    session: token,
+                    url,
+                    token: session.token.clone(),
                     offer,
                 });
             }
-            Err(reason) => entry.client.peer_mut().fail(reason),
+            Err(reason) => session.client.peer_mut().fail(reason),
         }
     }
 
@@ -206,6 +193,12 @@ impl Engine {
             match posted.result {
                 Ok(accepted) => {
                     session.session_url = accepted.session_url;
+                    if session.client.peer_mut().is_over() {
+                        // It left before the answer came.
+                        self.http
+                            .delete(session.session_url.take(), session.token.clone());
+                        continue;
+                    }
                     let ipv4 = session.socket.as_ref().is_none_or(|socket| socket.ipv4);
                     match (Answer::parse(&accepted.answer), &mut session.client) {
                         (Ok(answer), Client::Publisher(publisher)) => {
@@ -215,9 +208,10 @@ impl Engine {
                         (Err(error), client) => client.peer_mut().fail(error.to_string()),
                     }
                 }
+                Err(_) if session.client.peer_mut().is_over() => {}
                 Err(reason) => session.client.peer_mut().fail(reason),
             }
-            self.settle(posted.session);
+            self.settle(now, posted.session);
         }
     }
 
@@ -227,6 +221,11 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(token) else {
                 return;
             };
+            let now = clock::now();
+            if !session.may_read(now.instant) {
+                break;
+            }
+            let impaired = session.client.behaviour().kind() != Kind::Well;
             let Some(socket) = &session.socket else { return };
             let mut slices: [IoSliceMut<'_>; BATCH] = {
                 let mut buffers = self.buffers.iter_mut();
@@ -243,9 +242,10 @@ impl Engine {
             self.own.receive_calls += 1;
             for (meta, buffer) in metas.iter().zip(&mut self.buffers).take(received) {
                 let stamped = meta.timestamp.map_or(now.wall, |at| at.as_micros() as u64);
-                self.own
-                    .receive_delay
-                    .saturating_record(now.wall.saturating_sub(stamped));
+                if !impaired {
+                    let delay = now.wall.saturating_sub(stamped);
+                    self.own.receive_delay.saturating_record(delay);
+                }
                 let Some(bytes) = buffer.get_mut(..meta.len) else {
                     continue;
                 };
@@ -254,7 +254,11 @@ impl Engine {
                     match &mut session.client {
                         Client::Publisher(publisher) => publisher.handle(now, meta.addr, datagram),
                         Client::Viewer(viewer) => {
-                            viewer.handle(now, stamped, meta.addr, datagram, &mut self.latency);
+                            let latency = match impaired {
+                                true => &mut self.impaired_latency,
+                                false => &mut self.latency,
+                            };
+                            viewer.handle(now, stamped, meta.addr, datagram, latency);
                         }
                     }
                 }
@@ -264,7 +268,7 @@ impl Engine {
                 break;
             }
         }
-        self.settle(token);
+        self.settle(clock::now().instant, token);
     }
 
     fn fire_timers(&mut self) {
@@ -292,24 +296,62 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(token) else {
             return;
         };
+        if let Some((_, leave)) = session.leave.filter(|(at, _)| *at <= now.instant) {
+            session.leave = None;
+            self.depart(now.instant, token, leave.goodbye);
+            return;
+        }
+        if session.begin_again(now.instant) {
+            self.post(now.instant, token);
+            self.settle(now.instant, token);
+            return;
+        }
+        if session.read_at.is_some_and(|at| at <= now.instant) {
+            self.receive(token);
+        }
+        let Some(session) = self
+            .sessions
+            .get_mut(token)
+            .filter(|session| !session.is_stalled())
+        else {
+            return;
+        };
         if let Some(due) = session.client.deadline().filter(|due| *due <= now.instant) {
             let late = now.instant.saturating_duration_since(due).as_micros() as u64;
             self.own.timer_delay.saturating_record(late);
+            match &mut session.client {
+                Client::Publisher(publisher) => publisher.handle_timeout(now),
+                Client::Viewer(viewer) => viewer.handle_timeout(now),
+            }
         }
-        match &mut session.client {
-            Client::Publisher(publisher) => publisher.handle_timeout(now),
-            Client::Viewer(viewer) => viewer.handle_timeout(now),
-        }
-        self.settle(token);
+        self.settle(now.instant, token);
     }
 
-    /// Sends what a client has to send and sets its timer.
-    fn settle(&mut self, token: usize) {
+    /// Ends a session before the driver's own end.
+    fn depart(&mut self, now: Instant, token: usize, goodbye: bool) {
         let Some(session) = self.sessions.get_mut(token) else {
             return;
         };
+        session.try_no_more();
+        session.client.leave(now, goodbye);
         session.flush(&mut self.own);
-        if let Some(due) = session.client.deadline()
+        let url = session.session_url.take();
+        if goodbye {
+            self.http.delete(url, session.token.clone());
+        }
+        self.left.push(token);
+    }
+
+    /// Sends what a client has to send and sets its timer.
+    fn settle(&mut self, now: Instant, token: usize) {
+        let Some(session) = self.sessions.get_mut(token) else {
+            return;
+        };
+        session.observe(now);
+        if !session.is_stalled() {
+            session.flush(&mut self.own);
+        }
+        if let Some(due) = session.deadline()
             && session.scheduled.is_none_or(|scheduled| due < scheduled)
         {
             session.scheduled = Some(due);
@@ -337,6 +379,7 @@ impl Engine {
             publishers: Vec::new(),
             viewers: Vec::new(),
             latency: self.latency.clone(),
+            impaired_latency: self.impaired_latency.clone(),
             own: self.own.clone(),
         };
         for (_, session) in &self.sessions {
@@ -345,18 +388,33 @@ impl Engine {
                 Client::Viewer(viewer) => snapshot.viewers.push(viewer.stats(now.instant)),
             }
         }
-        let ports = self.sessions.iter().filter_map(|(_, session)| {
-            session
-                .socket
-                .as_ref()?
-                .io
-                .local_addr()
-                .ok()
-                .map(|address| address.port())
-        });
-        snapshot.own.socket_drops = own::socket_drops(&ports.collect());
+        snapshot.own.socket_drops = self.count_drops();
         snapshot.own.sample();
         snapshot
+    }
+
+    /// Datagrams the kernel dropped at sockets that we meant to read in time.
+    fn count_drops(&mut self) -> u64 {
+        let counted =
+            |session: &Session| matches!(session.client.behaviour().kind(), Kind::Well | Kind::Lossy);
+        let left: Vec<usize> = self.left.drain(..).collect();
+        if !left.is_empty() {
+            let sessions = left.iter().filter_map(|token| self.sessions.get(*token));
+            let ports = sessions
+                .filter(|session| counted(session))
+                .filter_map(Session::port);
+            self.drops_before += own::socket_drops(&ports.collect());
+            for token in left {
+                if let Some(session) = self.sessions.get_mut(token) {
+                    session.socket = None;
+                }
+            }
+        }
+        let sessions = self.sessions.iter().map(|(_, session)| session);
+        let ports = sessions
+            .filter(|session| counted(session))
+            .filter_map(Session::port);
+        self.drops_before + own::socket_drops(&ports.collect())
     }
 
     fn say_goodbye(&mut self) {
@@ -364,108 +422,9 @@ impl Engine {
         for (_, session) in &mut self.sessions {
             session.client.peer_mut().close(now);
             session.flush(&mut self.own);
-            if let Some(url) = session.session_url.take() {
-                self.http.send(Request::Delete {
-                    url,
-                    token: session.token.clone(),
-                });
-            }
+            self.http
+                .delete(session.session_url.take(), session.token.clone());
             tracing::debug!(url = session.url, "closed");
         }
     }
-}
-
-impl Session {
-    fn flush(&mut self, own: &mut OwnUse) {
-        let Some(socket) = &self.socket else { return };
-        let outbox = &mut self.client.peer_mut().outbox;
-        if outbox.is_empty() {
-            return;
-        }
-        for send in outbox.sends(socket.state.max_gso_segments()) {
-            let transmit = Transmit {
-                destination: send.to,
-                ecn: None,
-                contents: send.contents,
-                segment_size: Some(send.segment),
-                src_ip: None,
-            };
-            if let Err(error) = socket.state.try_send((&socket.io).into(), &transmit) {
-                tracing::debug!(%error, "sending failed");
-                own.send_failures += send.contents.len().div_ceil(send.segment) as u64;
-            }
-        }
-        outbox.clear();
-    }
-}
-
-impl Client {
-    fn peer_mut(&mut self) -> &mut Peer {
-        match self {
-            Client::Publisher(publisher) => &mut publisher.peer,
-            Client::Viewer(viewer) => &mut viewer.peer,
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match self {
-            Client::Publisher(publisher) => publisher.deadline(),
-            Client::Viewer(viewer) => viewer.deadline(),
-        }
-    }
-
-    pub fn state(&self) -> &PeerState {
-        match self {
-            Client::Publisher(publisher) => publisher.peer.state(),
-            Client::Viewer(viewer) => viewer.peer.state(),
-        }
-    }
-}
-
-fn bind(ipv4: bool) -> std::io::Result<(Socket, u16)> {
-    use socket2::{Domain, Protocol, Type};
-    let domain = if ipv4 { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    let any: IpAddr = if ipv4 {
-        std::net::Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        std::net::Ipv6Addr::UNSPECIFIED.into()
-    };
-    socket.bind(&SocketAddr::new(any, 0).into())?;
-    socket.set_nonblocking(true)?;
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    let io = UdpSocket::from_std(socket.into());
-    let state = UdpSocketState::new((&io).into())?;
-    let port = io.local_addr()?.port();
-    Ok((Socket { io, state, ipv4 }, port))
-}
-
-/// The address from which the URL's host is reached: what a client offers as its candidate.
-fn local_address(url: &str) -> Result<IpAddr, String> {
-    let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
-    let host = parsed.host_str().ok_or_else(|| format!("{url} names no host"))?;
-    let port = parsed.port_or_known_default().unwrap_or(80);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| format!("cannot resolve {host}: {error}"))?
-        .collect();
-    let server = addresses
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or(addresses.first());
-    let server = server.ok_or_else(|| format!("{host} has no address"))?;
-    let any: IpAddr = if server.is_ipv4() {
-        std::net::Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        std::net::Ipv6Addr::UNSPECIFIED.into()
-    };
-    // Connecting a UDP socket sends nothing; it only asks the routing table.
-    let probe = std::net::UdpSocket::bind(SocketAddr::new(any, 0)).and_then(|probe| {
-        probe.connect(server)?;
-        probe.local_addr()
-    });
-    probe
-        .map(|address| address.ip())
-        .map_err(|error| format!("no route to {host}: {error}"))
 }

@@ -84,6 +84,13 @@ impl Http {
             let _ = requests.send(request);
         }
     }
+
+    /// Ends a session, if the server named one.
+    pub fn delete(&self, url: Option<String>, token: Option<String>) {
+        if let Some(url) = url {
+            self.send(Request::Delete { url, token });
+        }
+    }
 }
 
 impl Drop for Http {

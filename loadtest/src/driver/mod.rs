@@ -1,7 +1,7 @@
 //! The shell around the clients: a thread with sockets and timers, a thread for HTTP, and the handles to both.
 //!
 //! - [`Publishers`], [`Viewers`] (here): start clients, look at their figures, stop them.
-//! - [`engine`]: the loop of a driver thread.
+//! - [`engine`]: the loop of a driver thread; [`session`]: one client in it; [`socket`]: how its socket is made.
 //! - [`plan`]: what the loop is given and hands back.
 //! - [`http`]: POST and DELETE.
 //! - [`clock`]: the one place that reads clocks.
@@ -10,6 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::client::behaviour::Behaviour;
 use crate::client::dtls::{DtlsError, Identity, SrtpChoice};
 use crate::client::publisher::{Publisher, PublisherMedia};
 use crate::client::viewer::{Viewer, ViewerMedia};
@@ -18,11 +19,14 @@ pub mod clock;
 pub mod engine;
 pub mod http;
 pub mod plan;
+pub mod session;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 
-use engine::{Client, Engine, WAKE};
-use plan::{Command, Plan, Snapshot};
+use engine::{Engine, WAKE};
+use plan::{Command, Leave, Plan, Snapshot};
+use session::Client;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -47,20 +51,57 @@ pub struct PublisherConfig {
     pub token: Option<String>,
     pub media: PublisherMedia,
     pub srtp: SrtpChoice,
+    pub presence: Vec<Presence>,
+    /// After a failure: try again after this time.
+    pub retry: Option<Duration>,
+}
+
+/// One time that every publisher is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Presence {
+    /// After the driver's start.
+    pub from: Duration,
+    /// When it ends before the driver does, and how.
+    pub leave: Option<Leave>,
 }
 
 #[derive(Clone, Debug)]
 pub struct ViewerConfig {
-    /// One viewer each, with when it starts.
-    pub arrivals: Vec<(Duration, String)>,
+    /// One viewer each.
+    pub arrivals: Vec<Arrival>,
     pub token: Option<String>,
     pub media: ViewerMedia,
     pub srtp: SrtpChoice,
 }
 
+/// One viewer to come.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// After the driver's start.
+    pub at: Duration,
+    pub url: String,
+    /// Until it leaves; None stays to the end.
+    pub stay: Option<Duration>,
+    pub behaviour: Behaviour,
+}
+
+impl PublisherConfig {
+    /// Publishers that are there all the time.
+    pub fn steady(urls: Vec<String>, media: PublisherMedia, srtp: SrtpChoice) -> Self {
+        Self {
+            urls,
+            token: None,
+            media,
+            srtp,
+            presence: vec![Presence::default()],
+            retry: None,
+        }
+    }
+}
+
 impl ViewerConfig {
     /// `count` viewers of one URL at `per_second`, evenly; 0 starts all at once.
-    pub fn ramp(url: &str, count: usize, per_second: f64) -> Vec<(Duration, String)> {
+    pub fn ramp(url: &str, count: usize, per_second: f64) -> Vec<Arrival> {
         let at = |index: usize| {
             if per_second > 0.0 {
                 index as f64 / per_second
@@ -68,9 +109,13 @@ impl ViewerConfig {
                 0.0
             }
         };
-        (0..count)
-            .map(|index| (Duration::from_secs_f64(at(index)), url.to_owned()))
-            .collect()
+        let arrival = |index| Arrival {
+            at: Duration::from_secs_f64(at(index)),
+            url: url.to_owned(),
+            stay: None,
+            behaviour: Behaviour::Well,
+        };
+        (0..count).map(arrival).collect()
     }
 }
 
@@ -78,17 +123,25 @@ impl Publishers {
     pub fn start(config: PublisherConfig) -> Result<Self, DriverError> {
         let identity = Identity::generate(config.srtp)?;
         // Frames of many publishers are spread over a frame's time instead of being sent in one burst.
-        let spread = config.media.video.map_or(0.0, |plan| 1.0 / plan.fps) / config.urls.len().max(1) as f64;
-        let plans = config.urls.iter().zip(0u32..).map(|(url, id)| {
-            let publisher = Publisher::new(identity.clone(), url.clone(), id, config.media.clone());
-            Plan {
-                at: Duration::from_secs_f64(spread * f64::from(id)),
-                url: url.clone(),
-                token: config.token.clone(),
-                client: Client::Publisher(Box::new(publisher)),
+        let spread = config.media.frame_time().as_secs_f64() / config.urls.len().max(1) as f64;
+        let mut plans = Vec::new();
+        for presence in &config.presence {
+            for (url, id) in config.urls.iter().zip(0u32..) {
+                let (identity, media, stream) = (identity.clone(), config.media.clone(), url.clone());
+                plans.push(Plan {
+                    at: presence.from + Duration::from_secs_f64(spread * f64::from(id)),
+                    url: url.clone(),
+                    token: config.token.clone(),
+                    make: Box::new(move || {
+                        let publisher = Publisher::new(identity.clone(), stream.clone(), id, media.clone());
+                        Client::Publisher(Box::new(publisher))
+                    }),
+                    leave: presence.leave,
+                    retry: config.retry,
+                });
             }
-        });
-        Driver::start("publishers", plans.collect()).map(Self)
+        }
+        Driver::start("publishers", plans).map(Self)
     }
 
     pub fn snapshot(&self) -> Result<Snapshot, DriverError> {
@@ -102,13 +155,19 @@ impl Publishers {
 impl Viewers {
     pub fn start(config: ViewerConfig) -> Result<Self, DriverError> {
         let identity = Identity::generate(config.srtp)?;
-        let plans = config.arrivals.iter().map(|(at, url)| {
-            let viewer = Viewer::new(identity.clone(), url.clone(), config.media.clone());
+        let plans = config.arrivals.into_iter().map(|arrival| {
+            let (identity, media) = (identity.clone(), config.media.clone());
+            let (stream, behaviour) = (arrival.url.clone(), arrival.behaviour);
             Plan {
-                at: *at,
-                url: url.clone(),
+                at: arrival.at,
+                url: arrival.url,
                 token: config.token.clone(),
-                client: Client::Viewer(Box::new(viewer)),
+                make: Box::new(move || {
+                    let viewer = Viewer::new(identity.clone(), stream.clone(), media.clone(), behaviour);
+                    Client::Viewer(Box::new(viewer))
+                }),
+                leave: arrival.stay.map(|after| Leave { after, goodbye: true }),
+                retry: None,
             }
         });
         Driver::start("viewers", plans.collect()).map(Self)

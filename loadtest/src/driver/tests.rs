@@ -10,6 +10,7 @@ use crate::client::peer::PeerState;
 use crate::client::publisher::PublisherMedia;
 use crate::client::viewer::ViewerMedia;
 use crate::reference::ReferenceServer;
+use crate::source::VideoSource;
 use crate::source::synthetic::VideoPlan;
 
 #[test]
@@ -95,18 +96,14 @@ fn publish(server: &ReferenceServer, codec: VideoCodec, srtp: SrtpChoice) -> Pub
         keyframe_interval: 1.0,
     };
     let media = PublisherMedia {
-        video: Some(video),
+        video: Some(VideoSource::Synthetic(video)),
         audio: true,
+        audio_file: None,
+        simulcast: false,
         obs_like: false,
         loss: 0.0,
     };
-    Publishers::start(PublisherConfig {
-        urls: vec![server.url("whip")],
-        token: None,
-        media,
-        srtp,
-    })
-    .expect("threads")
+    Publishers::start(PublisherConfig::steady(vec![server.url("whip")], media, srtp)).expect("threads")
 }
 
 fn watch(server: &ReferenceServer, count: usize, srtp: SrtpChoice) -> Viewers {

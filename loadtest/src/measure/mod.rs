@@ -2,8 +2,10 @@
 //!
 //! - [`floor`]: the least a forwarded packet can cost.
 //! - [`own`]: our own CPU, drops and delays: whether a result can be trusted.
+//! - [`process`]: a server process of ours.
 //! - [`server`]: CPU, memory and threads of the server process.
 
 pub mod floor;
 pub mod own;
+pub mod process;
 pub mod server;

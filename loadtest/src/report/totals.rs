@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::table;
+use crate::client::behaviour::Kind;
 use crate::client::peer::PeerState;
 use crate::client::srtp::Profile;
 use crate::client::track::TrackStats;
@@ -55,8 +57,11 @@ pub struct Latency {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ViewerTotals {
     pub seconds: f64,
+    /// All that ever came.
     pub viewers: usize,
     pub connected: usize,
+    /// They came, saw and left.
+    pub left: usize,
     /// Still on their way to a connection.
     pub connecting: usize,
     pub failed: usize,
@@ -74,6 +79,8 @@ pub struct ViewerTotals {
     /// Of the packets there should have been, in percent.
     pub loss_before_repair: f64,
     pub loss_after_repair: f64,
+    /// The same of video alone: nobody asks for audio again.
+    pub video_loss_after_repair: f64,
     pub duplicates: u64,
     pub reordered: u64,
     pub unauthentic: u64,
@@ -88,6 +95,8 @@ pub struct ViewerTotals {
     pub undecodable_frames: u64,
     pub freezes: u64,
     pub freeze_ms: u64,
+    /// Time that viewers were there, from POST to leaving, summed up.
+    pub lived_ms: f64,
     pub latency_ms: Latency,
     pub own: OwnReport,
 }
@@ -95,31 +104,64 @@ pub struct ViewerTotals {
 impl ViewerTotals {
     /// `from` is an earlier snapshot of the same viewers, or None for everything since the start.
     pub fn between(from: Option<&Snapshot>, to: &Snapshot, seconds: f64) -> Self {
+        Self::among(|_| true, from, to, seconds)
+    }
+
+    /// Only those of one behaviour.
+    pub fn of_kind(kind: Kind, from: Option<&Snapshot>, to: &Snapshot, seconds: f64) -> Self {
+        Self::among(|viewer| viewer.kind == kind, from, to, seconds)
+    }
+
+    fn among(
+        counts: impl Fn(&ViewerStats) -> bool,
+        from: Option<&Snapshot>,
+        to: &Snapshot,
+        seconds: f64,
+    ) -> Self {
         let mut totals = Self {
             seconds,
-            viewers: to.viewers.len(),
             ..Self::default()
         };
-        let mut bytes = 0;
-        for (index, viewer) in to.viewers.iter().enumerate() {
+        let (mut bytes, mut video, mut video_lost) = (0, 0, 0);
+        let mut well = false;
+        for (index, viewer) in to.viewers.iter().enumerate().filter(|(_, viewer)| counts(viewer)) {
+            totals.viewers += 1;
             totals.count_state(viewer);
             totals.add(viewer, 1);
+            well |= viewer.kind == Kind::Well;
+            totals.lived_ms += viewer.lived_ms;
             bytes += viewer.video.bytes + viewer.audio.bytes;
+            video += viewer.video.packets;
+            video_lost += viewer.video.lost;
             if let Some(before) = from.and_then(|from| from.viewers.get(index)) {
                 totals.add(before, -1);
+                totals.lived_ms -= before.lived_ms;
                 bytes -= before.video.bytes + before.audio.bytes;
+                video -= before.video.packets;
+                video_lost -= before.video.lost;
             }
         }
         totals.bits_per_second = bytes as f64 * 8.0 / seconds.max(1e-9);
         let expected = (totals.packets + totals.lost).max(1) as f64;
         totals.loss_before_repair = totals.missing as f64 / expected * 100.0;
         totals.loss_after_repair = totals.lost as f64 / expected * 100.0;
+        totals.video_loss_after_repair = video_lost as f64 / (video + video_lost).max(1) as f64 * 100.0;
         let each = |value: fn(&ViewerStats) -> Option<f64>| {
-            Spread::of(to.viewers.iter().filter_map(value).collect())
+            Spread::of(
+                to.viewers
+                    .iter()
+                    .filter(|viewer| counts(viewer))
+                    .filter_map(value)
+                    .collect(),
+            )
         };
         totals.first_packet_ms = each(|viewer| viewer.first_packet_ms);
         totals.first_keyframe_ms = each(|viewer| viewer.first_keyframe_ms);
-        totals.latency_ms = latency_between(from, to);
+        let histogram = |snapshot: &Snapshot| match well {
+            true => snapshot.latency.clone(),
+            false => snapshot.impaired_latency.clone(),
+        };
+        totals.latency_ms = latency_between(from.map(histogram), histogram(to));
         if let Some(from) = from {
             totals.own = OwnReport::between(&from.own, &to.own, seconds);
         } else {
@@ -142,7 +184,7 @@ impl ViewerTotals {
                     .entry("the server closed the connection".to_owned())
                     .or_default() += 1;
             }
-            PeerState::Closed => {}
+            PeerState::Closed => self.left += 1,
             PeerState::Offered | PeerState::Checking | PeerState::Handshaking => self.connecting += 1,
         }
         if let Some(profile) = viewer.srtp {
@@ -217,8 +259,8 @@ impl ViewerTotals {
             (
                 "viewers",
                 format!(
-                    "{} connected, {} connecting, {} failed",
-                    self.connected, self.connecting, self.failed
+                    "{} came: {} connected, {} connecting, {} left, {} failed",
+                    self.viewers, self.connected, self.connecting, self.left, self.failed
                 ),
             ),
             ("first packet p50/p95/p99", self.first_packet_ms.text()),
@@ -289,10 +331,11 @@ impl ViewerTotals {
     }
 }
 
-fn latency_between(from: Option<&Snapshot>, to: &Snapshot) -> Latency {
+/// Of well-behaved viewers wherever there are any: the others are late by their own doing.
+fn latency_between(from: Option<Histogram<u64>>, to: Histogram<u64>) -> Latency {
     let latency = match from {
-        Some(from) => own::difference(&to.latency, &from.latency),
-        None => to.latency.clone(),
+        Some(from) => own::difference(&to, &from),
+        None => to,
     };
     if latency.is_empty() {
         return Latency::default();
