@@ -169,14 +169,14 @@ fn slow_connections_stop_nobody() {
         let until = [5, 40, head.len()][at % 3];
         connection.write_all(&head[..until]).unwrap();
     }
-    for at in 0..CONNECTIONS {
+    for (at, connection) in slow.iter_mut().enumerate() {
         if at % 20 == 0 {
             stage.exchange();
             let reply = http::request(to, "GET", "/api/v1/streams", "", b"");
             assert_eq!(reply.status, 200);
         }
         // A server may have given up on it by now.
-        let _ = slow[at].write_all(b"\r");
+        let _ = connection.write_all(b"\r");
     }
     let mut viewer = Client::watch(stage.server.at, "innocent");
     viewer.connect();
