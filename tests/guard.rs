@@ -178,7 +178,7 @@ fn authentic_ssrcs_are_bounded() {
     let mut stage = Stage::new();
     let mut attacker = Client::publish(stage.server.at, "attack");
     attacker.connect();
-    let sealed: Vec<_> = (0..20_000)
+    let sealed: Vec<_> = (0..100_000)
         .map(|ssrc| {
             attacker
                 .core
