@@ -61,7 +61,9 @@ pub enum StartError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => " (another program has this port: stop it, or choose another with --http and --media-port)",
+        io::ErrorKind::AddrInUse => {
+            " (another program has this port: stop it, or choose another with --http and --media-port)"
+        }
         io::ErrorKind::PermissionDenied => " (ports below 1024 need rights: choose a higher one)",
         io::ErrorKind::AddrNotAvailable => " (this machine does not have that address)",
         _ => "",
@@ -90,7 +92,10 @@ impl WorkerLink for Inboxes {
     }
 
     fn workers(&self) -> Vec<WorkerId> {
-        (0..self.0.len()).filter_map(|index| u16::try_from(index).ok()).map(WorkerId).collect()
+        (0..self.0.len())
+            .filter_map(|index| u16::try_from(index).ok())
+            .map(WorkerId)
+            .collect()
     }
 }
 
@@ -104,9 +109,12 @@ impl Server {
         let identity = Arc::new(Identity::generate()?);
         let directory = Arc::<Directory>::default();
         let address = config.http;
-        let listener =
-            listen(address).await.map_err(|source| StartError::Http { address, source })?;
-        let http_address = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
+        let listener = listen(address)
+            .await
+            .map_err(|source| StartError::Http { address, source })?;
+        let http_address = listener
+            .local_addr()
+            .map_err(|source| StartError::Http { address, source })?;
         let address = config.media;
         let sockets = worker::bind(address, config.workers.max(1))
             .map_err(|source| StartError::Media { address, source })?;
@@ -150,7 +158,16 @@ impl Server {
                 swept.sweep(clocks().0);
             }
         });
-        Ok(Self { control, workers, http, sweeper, stop_http, failures, http_address, media_address })
+        Ok(Self {
+            control,
+            workers,
+            http,
+            sweeper,
+            stop_http,
+            failures,
+            http_address,
+            media_address,
+        })
     }
 
     pub fn control(&self) -> &Control {
@@ -186,7 +203,10 @@ impl Server {
         };
         let in_time = tokio::time::timeout(STOP_WITHIN, drained).await.is_ok();
         if !in_time {
-            tracing::warn!(sessions = self.control.session_count(), "some sessions did not end in time");
+            tracing::warn!(
+                sessions = self.control.session_count(),
+                "some sessions did not end in time"
+            );
         }
         self.sweeper.abort();
         self.http.abort();
@@ -201,7 +221,9 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let every = address.ip() == Ipv6Addr::UNSPECIFIED;
     match TcpListener::bind(address).await {
         Err(error) if every && error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await.map_err(|_| error)
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))
+                .await
+                .map_err(|_| error)
         }
         other => other,
     }
@@ -209,11 +231,18 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The addresses a session can reach `media` at when nothing better is known: the address itself, or loopback.
 pub fn plain_candidates(media: SocketAddr) -> Vec<SocketAddr> {
-    let ip = if media.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { media.ip() };
+    let ip = if media.ip().is_unspecified() {
+        IpAddr::from([127, 0, 0, 1])
+    } else {
+        media.ip()
+    };
     vec![SocketAddr::new(ip, media.port())]
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell reads the clocks for the core")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell reads the clocks for the core"
+)]
 fn clocks() -> (Instant, SystemTime) {
     (Instant::now(), SystemTime::now())
 }

@@ -8,7 +8,7 @@
 //! - [`measure`]: CPU, memory and drops of the server and of ourselves.
 //! - [`report`]: live lines, tables, JSON.
 //! - [`cmd`]: the subcommands.
-//! - [`reference`]: a small server of an independent stack, to check the clients against.
+//! - [`mod@reference`]: a small server of an independent stack, to check the clients against.
 
 pub mod client;
 pub mod cmd;

@@ -92,10 +92,16 @@ pub enum Refused {
     Sdp(#[from] Reject),
     /// `409`: the stream has a publisher and the server is set to keep it, or has none and the server demands one.
     #[error("{reason}")]
-    Conflict { reason: &'static str, retry_after: Duration },
+    Conflict {
+        reason: &'static str,
+        retry_after: Duration,
+    },
     /// `503`: a cap is reached, or the server is going down.
     #[error("{reason}")]
-    Busy { reason: &'static str, retry_after: Duration },
+    Busy {
+        reason: &'static str,
+        retry_after: Duration,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,8 +167,19 @@ impl Control {
         let local_ice = new_credentials();
         let id = SessionId::random();
         let (answer, media) = answer_publisher(offer, &self.answer_params(&local_ice, stream))?;
-        let codec = |kind| media.tracks.iter().find(|track| track.kind == kind)?.codecs.first().map(|c| c.codec);
-        let codecs = StreamCodecs { video: codec(MediaKind::Video), audio: codec(MediaKind::Audio) };
+        let codec = |kind| {
+            media
+                .tracks
+                .iter()
+                .find(|track| track.kind == kind)?
+                .codecs
+                .first()
+                .map(|c| c.codec)
+        };
+        let codecs = StreamCodecs {
+            video: codec(MediaKind::Video),
+            audio: codec(MediaKind::Audio),
+        };
         let accepted = self.create(id, stream, offer, local_ice, answer, RoleSpec::Publisher(media));
         self.registry().set_codecs(id, codecs);
         Ok(accepted)
@@ -189,7 +206,14 @@ impl Control {
         let local_ice = new_credentials();
         let params = self.answer_params(&local_ice, stream);
         let (answer, media) = answer_viewer(offer, &params, codecs.as_ref(), &mut new_ssrc())?;
-        Ok(self.create(SessionId::random(), stream, offer, local_ice, answer, RoleSpec::Viewer(media)))
+        Ok(self.create(
+            SessionId::random(),
+            stream,
+            offer,
+            local_ice,
+            answer,
+            RoleSpec::Viewer(media),
+        ))
     }
 
     pub fn session(&self, id: &SessionId) -> Option<SessionInfo> {
@@ -203,9 +227,20 @@ impl Control {
         self.0.directory.restart(*id, &local_ice, &remote);
         if let Some(worker) = owner {
             let local = local_ice.clone();
-            self.send(worker, Message::RestartIce { session: *id, local, remote });
+            self.send(
+                worker,
+                Message::RestartIce {
+                    session: *id,
+                    local,
+                    remote,
+                },
+            );
         }
-        Some(IceRestart { etag, local_ice, candidates: self.0.config.candidates.clone() })
+        Some(IceRestart {
+            etag,
+            local_ice,
+            candidates: self.0.config.candidates.clone(),
+        })
     }
 
     /// Ends a session: close_notify, then gone. False when there was none.
@@ -227,17 +262,34 @@ impl Control {
             Notice::Claimed { session } => {
                 // Deleted between the offer and the first check: the worker is told now that there is one.
                 if !self.registry().claimed(session, worker) {
-                    self.send(worker, Message::End { session, reason: EndReason::Deleted });
+                    self.send(
+                        worker,
+                        Message::End {
+                            session,
+                            reason: EndReason::Deleted,
+                        },
+                    );
                 }
             }
             Notice::Connected { session } => {
-                let Some(connected) = self.registry().connected(session, now) else { return };
+                let Some(connected) = self.registry().connected(session, now) else {
+                    return;
+                };
                 if let Some(stream) = connected.publishes {
                     if let Some(old) = connected.replaces {
                         self.end_with(old, EndReason::TakenOver);
                     }
-                    let source = Some(Source { publisher: session, worker });
-                    self.broadcast(|| Message::SourceChanged { stream: stream.clone(), source });
+                    let source = Some(Source {
+                        publisher: session,
+                        worker,
+                    });
+                    let message = || Message::SourceChanged {
+                        stream: stream.clone(),
+                        source,
+                    };
+                    // First the publisher's own worker: another one that hears of it subscribes there at once.
+                    self.send(worker, message());
+                    self.broadcast_to(|other| other != worker, message);
                 }
             }
             Notice::Codecs { session, codecs } => self.registry().set_codecs(session, codecs),
@@ -256,7 +308,11 @@ impl Control {
 
     /// Accepts nothing more and ends every session.
     pub fn shut_down(&self) {
-        self.registry().close();
+        let unclaimed = self.registry().close();
+        // No worker has these, so none will say that they have ended.
+        for session in unclaimed {
+            self.forget(session);
+        }
         self.broadcast(|| Message::Shutdown);
     }
 
@@ -267,7 +323,10 @@ impl Control {
 
     fn check_caps(&self) -> Result<(), Refused> {
         let registry = self.registry();
-        let busy = |reason, seconds| Refused::Busy { reason, retry_after: Duration::from_secs(seconds) };
+        let busy = |reason, seconds| Refused::Busy {
+            reason,
+            retry_after: Duration::from_secs(seconds),
+        };
         if registry.is_closed() {
             return Err(busy("the server is going down", 10));
         }
@@ -311,14 +370,21 @@ impl Control {
             remote_fingerprints: offer.fingerprints().to_vec(),
         };
         let remote_ice = transport.remote_ice.clone();
-        let spec = Arc::new(SessionSpec { id, stream: stream.clone(), transport, role });
+        let spec = Arc::new(SessionSpec {
+            id,
+            stream: stream.clone(),
+            transport,
+            role,
+        });
         let etag = self.registry().add(id, kind, stream.clone(), remote_ice);
         self.0.directory.add(spec);
         Accepted { id, etag, answer }
     }
 
     fn end_with(&self, id: SessionId, reason: EndReason) -> bool {
-        let Some(owner) = self.registry().remove(id) else { return false };
+        let Some(owner) = self.registry().remove(id) else {
+            return false;
+        };
         match owner {
             Some(worker) => self.send(worker, Message::End { session: id, reason }),
             None => self.0.directory.remove_session(id),
@@ -331,13 +397,20 @@ impl Control {
         self.0.directory.remove_session(session);
         let stream = self.registry().ended(session);
         if let Some(stream) = stream {
-            self.broadcast(|| Message::SourceChanged { stream: stream.clone(), source: None });
+            self.broadcast(|| Message::SourceChanged {
+                stream: stream.clone(),
+                source: None,
+            });
         }
     }
 
     fn broadcast(&self, message: impl Fn() -> Message) {
+        self.broadcast_to(|_| true, message);
+    }
+
+    fn broadcast_to(&self, chosen: impl Fn(WorkerId) -> bool, message: impl Fn() -> Message) {
         if let Some(link) = self.0.workers.get() {
-            for worker in link.workers() {
+            for worker in link.workers().into_iter().filter(|worker| chosen(*worker)) {
                 link.send(worker, message());
             }
         }
@@ -358,7 +431,10 @@ impl Control {
 /// RFC 8445 §5.3 asks for 24 bits in the fragment and 128 in the password. More in the fragment, because a worker
 /// finds the session by it.
 fn new_credentials() -> IceCredentials {
-    IceCredentials { ufrag: random_token(12), pwd: random_token(32) }
+    IceCredentials {
+        ufrag: random_token(12),
+        pwd: random_token(32),
+    }
 }
 
 /// `ice-char`s (RFC 8839 §5.4) that need no escaping anywhere: 5.95 bits each.

@@ -101,15 +101,25 @@ impl Registry {
             self.handshakes = self.handshakes.saturating_sub(1);
         }
         if session.role == SessionRole::Viewer {
-            return Some(Connected { publishes: None, replaces: None });
+            return Some(Connected {
+                publishes: None,
+                replaces: None,
+            });
         }
         let stream = self.streams.entry(session.stream.clone()).or_default();
         let replaces = stream.publisher.replace(id).filter(|old| *old != id);
         stream.since = Some(now);
-        Some(Connected { publishes: Some(session.stream.clone()), replaces })
+        Some(Connected {
+            publishes: Some(session.stream.clone()),
+            replaces,
+        })
     }
 
-    pub fn restart_ice(&mut self, id: SessionId, remote: &IceCredentials) -> Option<(String, Option<WorkerId>)> {
+    pub fn restart_ice(
+        &mut self,
+        id: SessionId,
+        remote: &IceCredentials,
+    ) -> Option<(String, Option<WorkerId>)> {
         let session = self.sessions.get_mut(&id)?;
         session.etag = new_etag();
         session.remote_ice = remote.clone();
@@ -134,7 +144,10 @@ impl Registry {
     /// A session is over; the stream it published, if it was the current publisher.
     pub fn ended(&mut self, id: SessionId) -> Option<StreamName> {
         self.drop_session(id);
-        let found = self.streams.iter_mut().find(|(_, stream)| stream.publisher == Some(id));
+        let found = self
+            .streams
+            .iter_mut()
+            .find(|(_, stream)| stream.publisher == Some(id));
         let (name, stream) = found?;
         stream.publisher = None;
         stream.since = None;
@@ -144,7 +157,9 @@ impl Registry {
     }
 
     fn drop_session(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
         if !session.connected {
             self.handshakes = self.handshakes.saturating_sub(1);
         }
@@ -210,8 +225,14 @@ impl Registry {
         })
     }
 
-    pub fn close(&mut self) {
+    /// Returns the sessions that no worker has.
+    pub fn close(&mut self) -> Vec<SessionId> {
         self.closed = true;
+        let unclaimed = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.owner.is_none());
+        unclaimed.map(|(id, _)| *id).collect()
     }
 
     pub fn is_closed(&self) -> bool {

@@ -1,7 +1,7 @@
 //! ICE credentials of all sessions, known to all workers: the worker at whose socket a session's first valid STUN
 //! check lands owns that session from then on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ids::{SessionId, WorkerId};
@@ -32,7 +32,7 @@ pub enum Claim {
     /// The session already is this worker's.
     Already(SessionId),
     /// Another worker has it.
-    Elsewhere(WorkerId),
+    Elsewhere(WorkerId, SessionId),
     /// No such user fragment, or the check does not prove knowledge of the password.
     Unknown,
 }
@@ -40,14 +40,21 @@ pub enum Claim {
 impl Directory {
     pub fn add(&self, spec: Arc<SessionSpec>) {
         let local = spec.transport.local_ice.clone();
-        let entry = Entry { session: spec.id, pwd: local.pwd, spec: Some(spec), owner: None };
+        let entry = Entry {
+            session: spec.id,
+            pwd: local.pwd,
+            spec: Some(spec),
+            owner: None,
+        };
         self.lock().insert(local.ufrag, entry);
     }
 
     /// A restarted session answers to new credentials besides the old ones.
     pub fn restart(&self, session: SessionId, local: &IceCredentials, remote: &IceCredentials) {
         let mut entries = self.lock();
-        let Some((ufrag, entry)) = entries.iter_mut().find(|(_, entry)| entry.session == session) else { return };
+        let Some((ufrag, entry)) = entries.iter_mut().find(|(_, entry)| entry.session == session) else {
+            return;
+        };
         let ufrag = ufrag.clone();
         // Nobody has the session yet: it simply starts with the new credentials.
         let spec = entry.spec.take().map(|spec| {
@@ -56,7 +63,12 @@ impl Directory {
             spec.transport.remote_ice = remote.clone();
             Arc::new(spec)
         });
-        let entry = Entry { session, pwd: local.pwd.clone(), owner: entry.owner, spec };
+        let entry = Entry {
+            session,
+            pwd: local.pwd.clone(),
+            owner: entry.owner,
+            spec,
+        };
         if entry.spec.is_some() {
             entries.remove(&ufrag);
         }
@@ -71,16 +83,23 @@ impl Directory {
         self.lock().retain(|_, entry| entry.session != session);
     }
 
+    /// All there are. Walks everything.
+    pub fn sessions(&self) -> HashSet<SessionId> {
+        self.lock().values().map(|entry| entry.session).collect()
+    }
+
     /// `authentic` checks the datagram at hand against the password; without its word nothing is claimed.
     pub fn claim(&self, ufrag: &str, worker: WorkerId, authentic: impl FnOnce(&str) -> bool) -> Claim {
         let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(ufrag) else { return Claim::Unknown };
+        let Some(entry) = entries.get_mut(ufrag) else {
+            return Claim::Unknown;
+        };
         if !authentic(&entry.pwd) {
             return Claim::Unknown;
         }
         match entry.owner {
             Some(owner) if owner == worker => Claim::Already(entry.session),
-            Some(owner) => Claim::Elsewhere(owner),
+            Some(owner) => Claim::Elsewhere(owner, entry.session),
             None => match entry.spec.take() {
                 Some(spec) => {
                     entry.owner = Some(worker);

@@ -74,7 +74,10 @@ pub enum MediaKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// RFC 6184. `profile` is the profile-level-id's three bytes; absent means 42 00 0a.
-    H264 { packetization_mode: u8, profile: [u8; 3] },
+    H264 {
+        packetization_mode: u8,
+        profile: [u8; 3],
+    },
     /// RFC 7798.
     H265 { profile_id: u8 },
     /// RFC 7741.

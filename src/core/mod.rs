@@ -11,6 +11,7 @@
 //! - [`ingest`]: a publisher's tracks as they come in.
 //! - [`route`]: what joins publishers and viewers.
 //! - [`egress`]: a viewer's tracks as they go out.
+//! - `sim`: all of it over a virtual network, for tests.
 
 pub mod directory;
 pub mod egress;
@@ -22,4 +23,6 @@ pub mod media;
 pub mod peer;
 pub mod route;
 pub mod rtp;
+#[cfg(test)]
+mod sim;
 pub mod time;

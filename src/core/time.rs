@@ -15,7 +15,10 @@ pub struct Epoch {
 
 impl Epoch {
     pub fn new(instant: Instant, wall: SystemTime) -> Self {
-        Self { instant, wall: wall.duration_since(UNIX_EPOCH).unwrap_or_default() }
+        Self {
+            instant,
+            wall: wall.duration_since(UNIX_EPOCH).unwrap_or_default(),
+        }
     }
 
     /// Wall-clock time of `now` as a 64-bit NTP timestamp: seconds, and fractions of 2⁻³² s (RFC 5905 §6).

@@ -14,8 +14,8 @@
 //! - `api`: the JSON the pages read; `assets`: the pages themselves.
 
 mod address;
-mod assets;
 mod api;
+mod assets;
 pub mod auth;
 mod cors;
 mod endpoint;

@@ -1,7 +1,7 @@
 //! The subcommands.
 //!
 //! - [`publish`], [`watch`]: one side of a stream each.
-//! - [`bench`]: starts a server and measures what forwarding costs it.
+//! - [`mod@bench`]: starts a server and measures what forwarding costs it.
 //! - [`run`]: publishers and viewers together, as a scenario says.
 //! - [`compare`]: the same scenario at several servers.
 //! - [`args`]: flags that several of them share.

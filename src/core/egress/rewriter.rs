@@ -40,8 +40,6 @@ struct Segment {
     /// Incoming sequence numbers from `from` on, below `until`.
     from: u64,
     until: u64,
-    /// Highest incoming number placed so far.
-    highest: u64,
     seq_shift: u64,
     timeline: Timeline,
     after_run_up: bool,
@@ -49,9 +47,13 @@ struct Segment {
 
 #[derive(Debug)]
 enum Timeline {
-    Live { shift: u64 },
+    Live {
+        shift: u64,
+    },
     /// Incoming and outgoing timestamps of stored frames, ascending.
-    RunUp { frames: Vec<(u64, u64)> },
+    RunUp {
+        frames: Vec<(u64, u64)>,
+    },
 }
 
 /// Where a packet stands in the outgoing stream.
@@ -90,14 +92,15 @@ impl Rewriter {
     /// Goes on with `packet` as the next one.
     pub fn begin_live(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) {
         let (seq, timestamp) = self.next(now);
-        self.close_last();
+        self.close();
         self.push(Segment {
             key,
             from: packet.seq.0,
             until: u64::MAX,
-            highest: packet.seq.0,
             seq_shift: seq.wrapping_sub(packet.seq.0),
-            timeline: Timeline::Live { shift: timestamp.wrapping_sub(packet.timestamp) },
+            timeline: Timeline::Live {
+                shift: timestamp.wrapping_sub(packet.timestamp),
+            },
             after_run_up: false,
         });
     }
@@ -110,17 +113,19 @@ impl Rewriter {
         incoming.sort_unstable();
         incoming.dedup();
         let spacing = RUN_UP_SPACING_MS * self.clock_rate / 1000;
-        let frames: Vec<(u64, u64)> =
-            incoming.iter().zip(0u64..).map(|(ts, n)| (*ts, timestamp + n * spacing)).collect();
+        let frames: Vec<(u64, u64)> = incoming
+            .iter()
+            .zip(0u64..)
+            .map(|(ts, n)| (*ts, timestamp + n * spacing))
+            .collect();
         let (newest_in, newest_out) = frames.last().copied().unwrap_or((anchor.timestamp, timestamp));
         let until = buffer.highest().map_or(anchor.seq.0, |highest| highest.0) + 1;
         let seq_shift = seq.wrapping_sub(anchor.seq.0);
-        self.close_last();
+        self.close();
         self.push(Segment {
             key,
             from: anchor.seq.0,
             until,
-            highest: until - 1,
             seq_shift,
             timeline: Timeline::RunUp { frames },
             after_run_up: false,
@@ -129,9 +134,10 @@ impl Rewriter {
             key,
             from: until,
             until: u64::MAX,
-            highest: until - 1,
             seq_shift,
-            timeline: Timeline::Live { shift: newest_out.wrapping_sub(newest_in) },
+            timeline: Timeline::Live {
+                shift: newest_out.wrapping_sub(newest_in),
+            },
             after_run_up: true,
         });
     }
@@ -140,20 +146,38 @@ impl Rewriter {
     #[inline]
     pub fn place(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<Placed> {
         let seq = packet.seq.0;
-        let index = self.segments.iter().rposition(|segment| segment.holds(key, seq))?;
-        let segment = self.segments.get_mut(index)?;
-        segment.highest = segment.highest.max(seq);
+        let index = self
+            .segments
+            .iter()
+            .rposition(|segment| segment.holds(key, seq))?;
+        let segment = self.segments.get(index)?;
         let placed = segment.place(packet);
         let timestamp = segment.timestamp(packet.timestamp);
         let newer = self.last.is_none_or(|last| placed.seq > last.seq);
         if newer {
-            self.last = Some(Last { seq: placed.seq, timestamp, at: now });
+            self.last = Some(Last {
+                seq: placed.seq,
+                timestamp,
+                at: now,
+            });
         }
         Some(placed)
     }
 
     /// The source of a sequence number this viewer asks for again.
     pub fn source_of(&self, seq: u16) -> Option<(SourceKey, SeqNo)> {
+        self.sent_as(seq)
+            .map(|(segment, incoming)| (segment.key, incoming))
+    }
+
+    /// Where the packet found by [`source_of`](Self::source_of) was placed under that very number. A viewer that
+    /// started over has the same packet under two.
+    pub fn placed_before(&self, seq: u16, packet: &MediaPacket) -> Option<Placed> {
+        let (segment, incoming) = self.sent_as(seq)?;
+        (incoming == packet.seq).then(|| segment.place(packet))
+    }
+
+    fn sent_as(&self, seq: u16) -> Option<(&Segment, SeqNo)> {
         let last = self.last?.seq;
         let behind = (last as u16).wrapping_sub(seq);
         let seq = last.checked_sub(u64::from(behind))?;
@@ -161,13 +185,7 @@ impl Rewriter {
             let incoming = seq.wrapping_sub(segment.seq_shift);
             incoming >= segment.from && incoming < segment.until
         })?;
-        Some((segment.key, SeqNo(seq.wrapping_sub(segment.seq_shift))))
-    }
-
-    /// Where a packet found by [`source_of`](Self::source_of) was placed.
-    pub fn placed_before(&self, key: SourceKey, packet: &MediaPacket) -> Option<Placed> {
-        let segment = self.segments.iter().rev().find(|segment| segment.holds(key, packet.seq.0))?;
-        Some(segment.place(packet))
+        Some((segment, SeqNo(seq.wrapping_sub(segment.seq_shift))))
     }
 
     /// The outgoing RTP time of an incoming one, on the live timeline.
@@ -192,9 +210,13 @@ impl Rewriter {
         }
     }
 
-    fn close_last(&mut self) {
-        if let Some(segment) = self.segments.back_mut() {
-            segment.until = segment.highest + 1;
+    /// What comes next has numbers of its own: no segment reaches beyond the last one sent, not even a run-up that
+    /// was broken off.
+    fn close(&mut self) {
+        let Some(last) = self.last else { return };
+        for segment in &mut self.segments {
+            let end = last.seq.wrapping_sub(segment.seq_shift).wrapping_add(1);
+            segment.until = segment.until.min(end).max(segment.from);
         }
     }
 
@@ -220,7 +242,11 @@ impl Segment {
             Timeline::Live { .. } => Playout::Unset,
         };
         let seq = packet.seq.0.wrapping_add(self.seq_shift);
-        Placed { seq, timestamp: self.timestamp(packet.timestamp) as u32, playout }
+        Placed {
+            seq,
+            timestamp: self.timestamp(packet.timestamp) as u32,
+            playout,
+        }
     }
 
     fn timestamp(&self, incoming: u64) -> u64 {
@@ -252,6 +278,8 @@ mod tests {
             codec: Codec::Vp8,
             marker: false,
             keyframe: false,
+            head: false,
+            opens: false,
             carried: Default::default(),
         }
     }
@@ -264,8 +292,12 @@ mod tests {
         let start = origin();
         let mut rewriter = Rewriter::new(90_000, 1000, 5000);
         rewriter.begin_live(A, &packet(70_000, 1_000_000, start), start);
-        let first = rewriter.place(A, &packet(70_000, 1_000_000, start), start).unwrap();
-        let second = rewriter.place(A, &packet(70_001, 1_003_000, start), start).unwrap();
+        let first = rewriter
+            .place(A, &packet(70_000, 1_000_000, start), start)
+            .unwrap();
+        let second = rewriter
+            .place(A, &packet(70_001, 1_003_000, start), start)
+            .unwrap();
         assert_eq!((first.seq, first.timestamp), (1000, 5000));
         assert_eq!((second.seq, second.timestamp), (1001, 8000));
         let later = start + Duration::from_secs(5);
@@ -285,7 +317,7 @@ mod tests {
         let late = rewriter.place(A, &packet(101, 0, start), start).unwrap();
         assert_eq!(late.seq, 11);
         assert_eq!(rewriter.source_of(11), Some((A, SeqNo(101))));
-        assert_eq!(rewriter.placed_before(A, &packet(101, 0, start)), Some(late));
+        assert_eq!(rewriter.placed_before(11, &packet(101, 0, start)), Some(late));
         assert_eq!(rewriter.source_of(9), None, "before the first packet");
     }
 
@@ -299,15 +331,54 @@ mod tests {
         let anchor = packet(1000, 0, start);
         let mut rewriter = Rewriter::new(90_000, 0, 0);
         rewriter.begin_run_up(A, &buffer, &anchor, start);
-        let stored: Vec<Placed> =
-            buffer.since(SeqNo(1000)).filter_map(|packet| rewriter.place(A, packet, start)).collect();
+        let stored: Vec<Placed> = buffer
+            .since(SeqNo(1000))
+            .filter_map(|packet| rewriter.place(A, packet, start))
+            .collect();
         assert_eq!(stored.len(), 150);
-        assert!(stored.windows(2).all(|pair| pair[1].timestamp == pair[0].timestamp + 90));
+        assert!(
+            stored
+                .windows(2)
+                .all(|pair| pair[1].timestamp == pair[0].timestamp + 90)
+        );
         assert!(stored.iter().all(|placed| placed.playout == Playout::Immediate));
-        let live = rewriter.place(A, &packet(1150, 150 * 3000, start), start).unwrap();
+        let live = rewriter
+            .place(A, &packet(1150, 150 * 3000, start), start)
+            .unwrap();
         assert_eq!(live.seq, 150);
         assert_eq!(live.timestamp, 149 * 90 + 3000);
         assert_eq!(live.playout, Playout::Normal);
+    }
+
+    #[test]
+    fn after_a_start_over_a_number_still_means_what_was_sent_under_it() {
+        let start = origin();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        for n in 0..10u64 {
+            buffer.insert(packet(1000 + n, n * 3000, start));
+        }
+        let mut rewriter = Rewriter::new(90_000, 0, 0);
+        rewriter.begin_live(A, &packet(1000, 0, start), start);
+        let sent: Vec<Placed> = buffer
+            .since(SeqNo(1000))
+            .filter_map(|packet| rewriter.place(A, packet, start))
+            .collect();
+        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), start);
+        let again = rewriter.place(A, &packet(1000, 0, start), start).unwrap();
+        assert_eq!(again.seq, 10);
+        assert_eq!(rewriter.source_of(5), Some((A, SeqNo(1005))));
+        assert_eq!(
+            rewriter.placed_before(5, &packet(1005, 5 * 3000, start)),
+            Some(sent[5])
+        );
+        // The run-up is broken off after its first packet: the numbers it had in mind are another's.
+        rewriter.begin_live(B, &packet(7, 0, start), start);
+        assert_eq!(rewriter.place(B, &packet(7, 0, start), start).unwrap().seq, 11);
+        assert_eq!(rewriter.source_of(11), Some((B, SeqNo(7))));
+        assert_eq!(
+            rewriter.place(A, &packet(1005, 5 * 3000, start), start),
+            Some(sent[5])
+        );
     }
 
     #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]

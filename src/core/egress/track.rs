@@ -15,6 +15,8 @@ const FRESH_KEYFRAME: Duration = Duration::from_secs(1);
 const ANSWER_DEADLINE: Duration = Duration::from_millis(300);
 /// A viewer that cannot go on is restarted from the stored keyframe at most this often.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+/// A keyframe gets this long for what may belong before its first packet.
+const HEAD_DEADLINE: Duration = Duration::from_millis(300);
 /// The first time sooner: its start may have been lost as a whole, and what was before the first packet that a
 /// player saw it cannot ask for.
 const FIRST_RESTART: Duration = Duration::from_millis(200);
@@ -51,9 +53,16 @@ pub struct EgressTrack {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     /// Nothing to send yet: no source, or no keyframe.
-    Waiting { since: Instant },
+    Waiting {
+        since: Instant,
+    },
     /// Stored packets up to live: `cursor` is the next one.
-    RunUp { cursor: SeqNo, budget: f64, at: Instant, rate: u64 },
+    RunUp {
+        cursor: SeqNo,
+        budget: f64,
+        at: Instant,
+        rate: u64,
+    },
     Live,
 }
 
@@ -102,15 +111,31 @@ impl EgressTrack {
 
     /// Starts from the buffer where that is the quickest way to a picture. True when a keyframe should be asked
     /// for.
-    pub fn try_start(&mut self, lane: &Lane, answers_pli: Option<bool>, limits: RunUpLimits, now: Instant) -> bool {
-        let Phase::Waiting { since } = self.phase else { return false };
+    pub fn try_start(
+        &mut self,
+        lane: &Lane,
+        answers_pli: Option<bool>,
+        limits: RunUpLimits,
+        now: Instant,
+    ) -> bool {
+        let Phase::Waiting { since } = self.phase else {
+            return false;
+        };
         if self.spec.kind == MediaKind::Audio {
             return false;
         }
         let Some(index) = lane.best() else { return true };
-        let (Some(layer), Some(key)) = (lane.layer(index), lane.key(index)) else { return true };
-        let Some(anchor) = layer.buffer.anchor() else { return true };
+        let (Some(layer), Some(key)) = (lane.layer(index), lane.key(index)) else {
+            return true;
+        };
+        let Some(anchor) = layer.buffer.anchor() else {
+            return true;
+        };
         let age = now.saturating_duration_since(anchor.arrival);
+        let headless = !anchor.head && layer.buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none();
+        if headless && age < HEAD_DEADLINE {
+            return false;
+        }
         let waited = now.saturating_duration_since(since) >= ANSWER_DEADLINE;
         if age > FRESH_KEYFRAME && answers_pli == Some(true) && !waited {
             return true;
@@ -121,8 +146,14 @@ impl EgressTrack {
 
     /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe.
     pub fn restart(&mut self, lane: &Lane, limits: RunUpLimits, now: Instant) {
-        let interval = if self.restarts == 0 { FIRST_RESTART } else { RESTART_INTERVAL };
-        let too_soon = self.started.is_some_and(|at| now.saturating_duration_since(at) < interval);
+        let interval = if self.restarts == 0 {
+            FIRST_RESTART
+        } else {
+            RESTART_INTERVAL
+        };
+        let too_soon = self
+            .started
+            .is_some_and(|at| now.saturating_duration_since(at) < interval);
         if let (Some(key), false, Phase::Live) = (self.key, too_soon, self.phase) {
             self.restarts += 1;
             self.start_run_up(lane, key, limits, now);
@@ -130,28 +161,53 @@ impl EgressTrack {
     }
 
     fn start_run_up(&mut self, lane: &Lane, key: SourceKey, limits: RunUpLimits, now: Instant) {
-        let Some(layer) = lane.layer(key.layer) else { return };
-        let Some(anchor) = layer.buffer.anchor() else { return };
+        let Some(layer) = lane.layer(key.layer) else {
+            return;
+        };
+        let Some(anchor) = layer.buffer.anchor() else {
+            return;
+        };
         if self.map(anchor.codec).is_none() {
             return;
         }
         let bits = layer.buffer.bytes_since(anchor.seq) as f64 * 8.0;
-        let age = now.saturating_duration_since(anchor.arrival).as_secs_f64().max(0.1);
+        let age = now
+            .saturating_duration_since(anchor.arrival)
+            .as_secs_f64()
+            .max(0.1);
         // A stream faster than the configured pace would never be caught up with.
         let rate = limits.rate.max((3.0 * bits / age) as u64);
         self.rewriter.begin_run_up(key, &layer.buffer, anchor, now);
         self.key = Some(key);
         self.started = Some(now);
-        self.phase = Phase::RunUp { cursor: anchor.seq, budget: FIRST_BYTES, at: now, rate };
+        self.phase = Phase::RunUp {
+            cursor: anchor.seq,
+            budget: FIRST_BYTES,
+            at: now,
+            rate,
+        };
     }
 
     /// The next stored packet of a run-up, as the pace allows; live from when there is none left.
     pub fn next_stored<'a>(&mut self, lane: &'a Lane, now: Instant) -> Option<(&'a MediaPacket, Placed)> {
-        let Phase::RunUp { cursor, budget, at, rate } = self.phase else { return None };
+        let Phase::RunUp {
+            cursor,
+            budget,
+            at,
+            rate,
+        } = self.phase
+        else {
+            return None;
+        };
         let key = self.key?;
         let elapsed = now.saturating_duration_since(at).as_secs_f64();
         let budget = (budget + elapsed * rate as f64 / 8.0).min(FIRST_BYTES);
-        self.phase = Phase::RunUp { cursor, budget, at: now, rate };
+        self.phase = Phase::RunUp {
+            cursor,
+            budget,
+            at: now,
+            rate,
+        };
         if budget <= 0.0 {
             return None;
         }
@@ -161,7 +217,12 @@ impl EgressTrack {
             return None;
         };
         let cursor = SeqNo(packet.seq.0 + 1);
-        self.phase = Phase::RunUp { cursor, budget: budget - packet.payload.len() as f64, at: now, rate };
+        self.phase = Phase::RunUp {
+            cursor,
+            budget: budget - packet.payload.len() as f64,
+            at: now,
+            rate,
+        };
         self.map(packet.codec)?;
         let placed = self.rewriter.place(key, packet, now)?;
         Some((packet, placed))
@@ -169,7 +230,13 @@ impl EgressTrack {
 
     /// Whether and how a packet that just arrived goes out.
     #[inline]
-    pub fn forward(&mut self, key: SourceKey, best: bool, packet: &MediaPacket, now: Instant) -> Option<Placed> {
+    pub fn forward(
+        &mut self,
+        key: SourceKey,
+        best: bool,
+        packet: &MediaPacket,
+        now: Instant,
+    ) -> Option<Placed> {
         match self.phase {
             Phase::Live => {
                 if self.key != Some(key) {
@@ -201,7 +268,7 @@ impl EgressTrack {
     }
 
     fn may_begin(&self, packet: &MediaPacket) -> bool {
-        packet.keyframe || self.spec.kind == MediaKind::Audio
+        packet.opens || self.spec.kind == MediaKind::Audio
     }
 
     fn begin(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<()> {
@@ -219,8 +286,11 @@ impl EgressTrack {
             return mapping.pt.map(|_| mapping);
         }
         let found = match_codec(&self.spec.codecs, codec);
-        let mapping =
-            Mapping { codec, pt: found.map(|entry| entry.pt), rtx: found.and_then(|entry| entry.rtx) };
+        let mapping = Mapping {
+            codec,
+            pt: found.map(|entry| entry.pt),
+            rtx: found.and_then(|entry| entry.rtx),
+        };
         self.mapping = Some(mapping);
         mapping.pt.map(|_| mapping)
     }
@@ -235,10 +305,12 @@ impl EgressTrack {
 
     /// What a NACKed sequence number stands for.
     pub fn lost<'a>(&self, lane: &'a Lane, seq: u16) -> Option<(&'a MediaPacket, Placed)> {
-        let (key, seq) = self.rewriter.source_of(seq)?;
+        let (key, incoming) = self.rewriter.source_of(seq)?;
         let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
-        let packet = layer.buffer.get(seq)?;
-        Some((packet, self.rewriter.placed_before(key, packet)?))
+        let packet = layer.buffer.get(incoming)?;
+        // Under another codec's payload type it would not be the same packet.
+        self.mapping.filter(|mapping| mapping.codec == packet.codec)?;
+        Some((packet, self.rewriter.placed_before(seq, packet)?))
     }
 
     /// The next sequence number on the retransmission SSRC.

@@ -45,7 +45,14 @@ pub struct ViewerCounters {
 }
 
 impl Viewer {
-    pub fn new(id: SessionId, hub: usize, media: &ViewerMedia, path: Path, sender: SrtpSender, now: Instant) -> Self {
+    pub fn new(
+        id: SessionId,
+        hub: usize,
+        media: &ViewerMedia,
+        path: Path,
+        sender: SrtpSender,
+        now: Instant,
+    ) -> Self {
         let track = |kind| {
             let spec = media.tracks.iter().find(|track| track.kind == kind);
             spec.map(|spec| EgressTrack::new(spec.clone(), now))
@@ -77,7 +84,9 @@ impl Viewer {
 
     /// Starts what can start from the buffers; true when a keyframe should be asked for.
     pub fn try_start(&mut self, hub: &Hub, limits: RunUpLimits, now: Instant) -> bool {
-        let Some(track) = &mut self.video else { return false };
+        let Some(track) = &mut self.video else {
+            return false;
+        };
         track.try_start(&hub.video, hub.answers_pli, limits, now)
     }
 
@@ -105,10 +114,18 @@ impl Viewer {
             return;
         }
         for (index, seq) in &lane.fresh {
-            let (Some(key), Some(layer)) = (lane.key(*index), lane.layer(*index)) else { continue };
-            let Some(packet) = layer.buffer.get(*seq) else { continue };
+            let (Some(key), Some(layer)) = (lane.key(*index), lane.layer(*index)) else {
+                continue;
+            };
+            let Some(packet) = layer.buffer.get(*seq) else {
+                continue;
+            };
             if let Some(placed) = track.forward(key, best == Some(*index), packet, now) {
-                let mut wire = Wire { path: &self.path, sender: &mut self.sender, counters: &mut self.counters };
+                let mut wire = Wire {
+                    path: &self.path,
+                    sender: &mut self.sender,
+                    counters: &mut self.counters,
+                };
                 wire.send(track, packet, placed, None, out);
             }
         }
@@ -116,13 +133,19 @@ impl Viewer {
 
     /// Sends stored packets of a run-up as far as its pace, the socket and `bytes` allow; what is left of `bytes`.
     pub fn run_up(&mut self, hub: &Hub, mut bytes: usize, now: Instant, out: &mut impl Outbox) -> usize {
-        let Some(track) = &mut self.video else { return bytes };
+        let Some(track) = &mut self.video else {
+            return bytes;
+        };
         while bytes > 0
             && !out.is_congested()
             && let Some((packet, placed)) = track.next_stored(&hub.video, now)
         {
             bytes = bytes.saturating_sub(packet.payload.len());
-            let mut wire = Wire { path: &self.path, sender: &mut self.sender, counters: &mut self.counters };
+            let mut wire = Wire {
+                path: &self.path,
+                sender: &mut self.sender,
+                counters: &mut self.counters,
+            };
             wire.send(track, packet, placed, None, out);
         }
         bytes
@@ -134,16 +157,18 @@ impl Viewer {
         for item in rtp::feedback(compound) {
             match item {
                 Rtcp::Nack { media, pid, blp } => self.nack(media, pid, blp),
-                Rtcp::Pli { media } | Rtcp::Fir { media, .. } => {
-                    if self.video.as_ref().is_some_and(|track| track.spec.ssrc == media) {
-                        self.counters.keyframe_requests += 1;
-                        keyframe = true;
-                    }
+                Rtcp::Pli { media } | Rtcp::Fir { media, .. } if self.is_video(media) => {
+                    self.counters.keyframe_requests += 1;
+                    keyframe = true;
                 }
                 _ => {}
             }
         }
         keyframe
+    }
+
+    fn is_video(&self, ssrc: Ssrc) -> bool {
+        self.video.as_ref().is_some_and(|track| track.spec.ssrc == ssrc)
     }
 
     /// The decoder is stuck and the publisher sends no keyframe when asked.
@@ -162,7 +187,9 @@ impl Viewer {
         } else {
             return;
         };
-        let followers = (0..16u16).filter(|bit| blp & (1 << bit) != 0).map(|bit| pid.wrapping_add(bit + 1));
+        let followers = (0..16u16)
+            .filter(|bit| blp & (1 << bit) != 0)
+            .map(|bit| pid.wrapping_add(bit + 1));
         for seq in std::iter::once(pid).chain(followers) {
             self.counters.nacked += 1;
             if self.nacks.len() < MAX_PENDING_NACKS {
@@ -180,13 +207,22 @@ impl Viewer {
                 MediaKind::Video => &mut self.video,
             };
             let Some(track) = track else { continue };
-            let Some((packet, placed)) = track.lost(hub.lane(kind), seq) else { continue };
+            let Some((packet, placed)) = track.lost(hub.lane(kind), seq) else {
+                continue;
+            };
             if !self.budget.take(now) {
                 break;
             }
             self.counters.retransmitted += 1;
-            let rtx = track.mapping().and_then(|mapping| mapping.rtx).zip(track.spec.rtx_ssrc);
-            let mut wire = Wire { path: &self.path, sender: &mut self.sender, counters: &mut self.counters };
+            let rtx = track
+                .mapping()
+                .and_then(|mapping| mapping.rtx)
+                .zip(track.spec.rtx_ssrc);
+            let mut wire = Wire {
+                path: &self.path,
+                sender: &mut self.sender,
+                counters: &mut self.counters,
+            };
             wire.send(track, packet, placed, rtx, out);
         }
         self.nacks = nacks;
@@ -202,9 +238,18 @@ impl Viewer {
         let compound = &mut self.compound;
         compound.clear();
         for track in [&self.audio, &self.video].into_iter().flatten() {
-            let Some(timestamp) = report_timestamp(track, hub, epoch, now) else { continue };
+            let Some(timestamp) = report_timestamp(track, hub, epoch, now) else {
+                continue;
+            };
             let ssrc = track.spec.ssrc;
-            rtp::sender_report(compound, ssrc, epoch.ntp(now).0, timestamp, track.packets, track.octets);
+            rtp::sender_report(
+                compound,
+                ssrc,
+                epoch.ntp(now).0,
+                timestamp,
+                track.packets,
+                track.octets,
+            );
             rtp::sdes_cname(compound, ssrc, hub.stream.as_str());
         }
         if !compound.is_empty() && self.sender.seal_rtcp(compound).is_ok() {
@@ -219,7 +264,10 @@ impl Viewer {
 /// The outgoing RTP time of `now`.
 fn report_timestamp(track: &EgressTrack, hub: &Hub, epoch: &Epoch, now: Instant) -> Option<u32> {
     let key = track.key()?;
-    let layer = hub.lane(track.spec.kind).layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
+    let layer = hub
+        .lane(track.spec.kind)
+        .layer(key.layer)
+        .filter(|layer| layer.epoch == key.epoch)?;
     let clock_rate = layer.codec?.clock_rate();
     let incoming = match &layer.clock {
         Some(point) => hub.clock.timestamp_at(epoch, point, now, clock_rate),
@@ -250,7 +298,9 @@ impl Wire<'_> {
         rtx: Option<(PayloadType, Ssrc)>,
         out: &mut impl Outbox,
     ) {
-        let Some(pt) = track.mapping().and_then(|mapping| mapping.pt) else { return };
+        let Some(pt) = track.mapping().and_then(|mapping| mapping.pt) else {
+            return;
+        };
         let (pt, ssrc, index) = match rtx {
             Some((pt, ssrc)) => (pt, ssrc, track.next_rtx_seq()),
             None => (pt, track.spec.ssrc, placed.seq),
@@ -269,8 +319,14 @@ impl Wire<'_> {
         let candidates = [
             (ids.playout_delay, playout.as_ref().map(|value| &value[..])),
             (ids.audio_level, audio_level.as_ref().map(|value| &value[..])),
-            (ids.video_orientation, orientation.as_ref().map(|value| &value[..])),
-            (ids.abs_capture_time, packet.carried.capture_time.as_ref().map(|time| time.as_slice())),
+            (
+                ids.video_orientation,
+                orientation.as_ref().map(|value| &value[..]),
+            ),
+            (
+                ids.abs_capture_time,
+                packet.carried.capture_time.as_ref().map(|time| time.as_slice()),
+            ),
         ];
         let mut elements: [(u8, &[u8]); 4] = [(0, &[]); 4];
         let mut count = 0;
@@ -289,7 +345,8 @@ impl Wire<'_> {
             let header_len = rtp::write_header(buf, &header, elements)?;
             let mut len = header_len;
             if rtx.is_some() {
-                buf.get_mut(len..len + 2)?.copy_from_slice(&(placed.seq as u16).to_be_bytes());
+                buf.get_mut(len..len + 2)?
+                    .copy_from_slice(&(placed.seq as u16).to_be_bytes());
                 len += 2;
             }
             buf.get_mut(len..len + payload.len())?.copy_from_slice(payload);

@@ -24,6 +24,7 @@ use super::machine::{Effect, Machine, Outbox, Path};
 use super::peer::Identity;
 use super::route::{BufferLimits, Hub, Message, Notice, RoutedPacket, Source};
 use super::time::Epoch;
+use demux::Elsewhere;
 use session::{Role, Session};
 use viewers::Viewers;
 
@@ -49,6 +50,7 @@ pub struct Engine {
     sessions: Slab<Session>,
     viewers: Viewers,
     by_address: HashMap<SocketAddr, Owner>,
+    elsewhere: Elsewhere,
     by_id: HashMap<SessionId, usize>,
     hubs: Slab<Hub>,
     by_stream: HashMap<StreamName, usize>,
@@ -107,6 +109,7 @@ impl Engine {
             sessions: Slab::new(),
             viewers: Viewers::default(),
             by_address: HashMap::new(),
+            elsewhere: Elsewhere::default(),
             by_id: HashMap::new(),
             hubs: Slab::new(),
             by_stream: HashMap::new(),
@@ -126,6 +129,11 @@ impl Engine {
 
     pub fn counters(&self) -> EngineCounters {
         self.counters
+    }
+
+    /// Payload bytes of packets kept for retransmission and instant start.
+    pub fn stored_bytes(&self) -> usize {
+        self.hubs.iter().map(|(_, hub)| hub.stored_bytes()).sum()
     }
 
     /// Sessions at this worker, connected or not.
@@ -154,7 +162,11 @@ impl Machine for Engine {
         match message {
             Message::Datagram { path, mut data } => self.demultiplex_forwarded(now, path, &mut data),
             Message::End { session, reason } => self.end_session(session, reason),
-            Message::RestartIce { session, local, remote } => self.restart_ice(session, local, remote),
+            Message::RestartIce {
+                session,
+                local,
+                remote,
+            } => self.restart_ice(session, local, remote),
             Message::Shutdown => self.shut_down(),
             other => self.stream_message(now, other),
         }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::{Engine, Owner, TICK};
 use crate::core::egress::Viewer;
 use crate::core::ids::{SessionId, StreamName};
-use crate::core::ingest::Publisher;
+use crate::core::ingest::{Publisher, PublisherOutput};
 use crate::core::machine::{Outbox, Path};
 use crate::core::media::{IceCredentials, RoleSpec, SessionSpec, StreamCodecs, ViewerMedia};
 use crate::core::peer::{CloseReason, Peer, PeerEvent, Received, SrtpSender};
 use crate::core::route::{EndReason, Notice};
 
 /// Addresses a session is reached at; the oldest goes when there are more.
-const MAX_ADDRESSES: usize = 8;
+pub(super) const MAX_ADDRESSES: usize = 8;
 
 pub(super) struct Session {
     pub id: SessionId,
@@ -23,6 +23,9 @@ pub(super) struct Session {
     /// Our user fragments: the current one, and during a restart the one before.
     ufrags: Vec<String>,
     addresses: Vec<SocketAddr>,
+    /// A publisher's, from before the control plane presented it: FFmpeg's first keyframe comes with the end of
+    /// its handshake.
+    pub early: Vec<PublisherOutput>,
     /// For RTCP to a publisher.
     sender: Option<SrtpSender>,
     codecs: StreamCodecs,
@@ -54,6 +57,7 @@ impl Engine {
             role,
             ufrags: vec![spec.transport.local_ice.ufrag.clone()],
             addresses: Vec::new(),
+            early: Vec::new(),
             sender: None,
             codecs: StreamCodecs::default(),
             ending: None,
@@ -65,11 +69,16 @@ impl Engine {
     }
 
     pub(super) fn assign_address(&mut self, key: usize, address: SocketAddr) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         if !session.addresses.contains(&address) {
             if session.addresses.len() == MAX_ADDRESSES {
                 let oldest = session.addresses.remove(0);
-                self.by_address.remove(&oldest);
+                // It may be another session's by now.
+                if self.by_address.get(&oldest) == Some(&Owner::Session(key)) {
+                    self.by_address.remove(&oldest);
+                }
             }
             session.addresses.push(address);
         }
@@ -77,7 +86,9 @@ impl Engine {
     }
 
     pub(super) fn session_datagram(&mut self, now: Instant, key: usize, path: Path, data: &mut [u8]) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         match session.peer.handle_datagram(now, path, data) {
             Received::Rtp(packet) => {
                 if let Role::Publisher(publisher) = &mut session.role
@@ -107,7 +118,9 @@ impl Engine {
     }
 
     fn viewer_rtcp(&mut self, now: Instant, key: usize, compound: &[u8]) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
         let keyframe = viewer.rtcp(compound);
         self.nacked.push(key);
         if keyframe {
@@ -117,7 +130,9 @@ impl Engine {
 
     fn peer_events(&mut self, now: Instant, key: usize) {
         while let Some(session) = self.sessions.get_mut(key) {
-            let Some(event) = session.peer.poll_event() else { break };
+            let Some(event) = session.peer.poll_event() else {
+                break;
+            };
             match event {
                 PeerEvent::IceConnected => {
                     tracing::debug!(session = ?session.id, "first check answered");
@@ -148,7 +163,9 @@ impl Engine {
     }
 
     fn connected(&mut self, now: Instant, key: usize) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let (id, stream) = (session.id, session.stream.clone());
         let sender = session.peer.take_sender();
         let path = session.peer.path();
@@ -169,7 +186,9 @@ impl Engine {
 
     /// New credentials on both sides; DTLS and SRTP go on.
     pub(super) fn restart_ice(&mut self, id: SessionId, local: IceCredentials, remote: IceCredentials) {
-        let Some(session) = self.by_id.get(&id).and_then(|key| self.sessions.get_mut(*key)) else { return };
+        let Some(session) = self.by_id.get(&id).and_then(|key| self.sessions.get_mut(*key)) else {
+            return;
+        };
         if session.ufrags.len() > 1 {
             let oldest = session.ufrags.remove(0);
             self.directory.remove(&oldest);
@@ -180,7 +199,9 @@ impl Engine {
 
     /// Says goodbye and forgets the session at the next flush.
     pub(super) fn end_session(&mut self, id: SessionId, reason: EndReason) {
-        let Some(key) = self.by_id.get(&id).copied() else { return };
+        let Some(key) = self.by_id.get(&id).copied() else {
+            return;
+        };
         if let Some(session) = self.sessions.get_mut(key) {
             session.peer.close();
             session.ending.get_or_insert(reason);
@@ -214,7 +235,10 @@ impl Engine {
                     publisher.handle_timeout(now);
                     if publisher.codecs() != session.codecs {
                         session.codecs = publisher.codecs();
-                        let notice = Notice::Codecs { session: session.id, codecs: session.codecs };
+                        let notice = Notice::Codecs {
+                            session: session.id,
+                            codecs: session.codecs,
+                        };
                         self.tell(notice);
                     }
                 }
@@ -232,7 +256,9 @@ impl Engine {
         transmitting.sort_unstable();
         transmitting.dedup();
         for key in transmitting.drain(..) {
-            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let Some(session) = self.sessions.get_mut(key) else {
+                continue;
+            };
             if let (Role::Publisher(publisher), Some(sender), Some(path)) =
                 (&mut session.role, &mut session.sender, session.peer.path())
                 && session.ending.is_none()
@@ -255,7 +281,9 @@ impl Engine {
     }
 
     fn forget(&mut self, now: Instant, key: usize, reason: EndReason) {
-        let Some(session) = self.sessions.try_remove(key) else { return };
+        let Some(session) = self.sessions.try_remove(key) else {
+            return;
+        };
         self.by_id.remove(&session.id);
         for ufrag in &session.ufrags {
             self.directory.remove(ufrag);
@@ -282,7 +310,10 @@ impl Engine {
         } else {
             tracing::info!(session = ?session.id, stream = %session.stream, %reason, "gone before it connected");
         }
-        self.tell(Notice::Ended { session: session.id, reason });
+        self.tell(Notice::Ended {
+            session: session.id,
+            reason,
+        });
     }
 }
 

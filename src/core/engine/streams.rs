@@ -15,6 +15,9 @@ const RUN_UP_TURN_BYTES: usize = 512 * 1024;
 /// Viewers of one worker have the publisher asked at most this often; each wish is remembered until it is met.
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Packets kept of a publisher until the control plane presents it, which takes a millisecond: a large keyframe.
+const MAX_EARLY: usize = 500;
+
 impl Engine {
     pub(super) fn hub_for(&mut self, stream: &StreamName) -> usize {
         if let Some(key) = self.by_stream.get(stream) {
@@ -54,7 +57,10 @@ impl Engine {
         self.outbound.remove(&key);
         self.fresh.retain(|fresh| *fresh != key);
         if let (true, Some(source)) = (hub.subscribed, hub.source) {
-            let message = Message::Unsubscribe { stream: hub.stream, worker: self.id };
+            let message = Message::Unsubscribe {
+                stream: hub.stream,
+                worker: self.id,
+            };
             self.send_to(source.worker, message);
         }
     }
@@ -68,14 +74,24 @@ impl Engine {
         }
         hub.subscribed = true;
         let stream = hub.stream.clone();
-        let message = Message::Subscribe { stream, publisher: source.publisher, worker: self.id };
+        let message = Message::Subscribe {
+            stream,
+            publisher: source.publisher,
+            worker: self.id,
+        };
         self.send_to(source.worker, message);
     }
 
     fn start_viewer(&mut self, now: Instant, key: usize) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
-        let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
-        let ask = viewer.try_start(hub, self.config.run_up, now).then_some(viewer.hub);
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let Some(hub) = self.hubs.get_mut(viewer.hub) else {
+            return;
+        };
+        let ask = viewer
+            .try_start(hub, self.config.run_up, now)
+            .then_some(viewer.hub);
         let running_up = viewer.is_running_up();
         if running_up && !self.running_up.contains(&key) {
             self.running_up.push(key);
@@ -90,7 +106,10 @@ impl Engine {
     fn ask_for_keyframe(&mut self, now: Instant, key: usize) {
         let Some(hub) = self.hubs.get_mut(key) else { return };
         let Some(source) = hub.source else { return };
-        if hub.last_asked.is_some_and(|at| now.saturating_duration_since(at) < ASK_INTERVAL) {
+        if hub
+            .last_asked
+            .is_some_and(|at| now.saturating_duration_since(at) < ASK_INTERVAL)
+        {
             return;
         }
         hub.last_asked = Some(now);
@@ -103,15 +122,22 @@ impl Engine {
                 self.transmitting.push(session);
             }
         } else {
-            let message = Message::RequestKeyframe { stream: hub.stream.clone(), publisher: source.publisher };
+            let message = Message::RequestKeyframe {
+                stream: hub.stream.clone(),
+                publisher: source.publisher,
+            };
             self.send_to(source.worker, message);
         }
     }
 
     /// A viewer's PLI or FIR.
     pub(super) fn viewer_needs_keyframe(&mut self, now: Instant, key: usize) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
-        let Some(hub) = self.hubs.get_mut(viewer.hub) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let Some(hub) = self.hubs.get_mut(viewer.hub) else {
+            return;
+        };
         if hub.answers_pli == Some(false) {
             viewer.restart(hub, self.config.run_up, now);
         }
@@ -124,10 +150,19 @@ impl Engine {
     }
 
     pub(super) fn publisher_output(&mut self, session: usize, output: PublisherOutput) {
-        let Some((id, stream)) = self.sessions.get(session).map(|s| (s.id, s.stream.clone())) else { return };
-        let current = self.sources.get(&stream).is_some_and(|source| source.publisher == id);
+        let Some(owner) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let (id, stream) = (owner.id, owner.stream.clone());
+        let current = self
+            .sources
+            .get(&stream)
+            .is_some_and(|source| source.publisher == id);
         // Until the control plane says that this is the publisher, nobody is to see it.
         if !current {
+            if owner.early.len() < MAX_EARLY {
+                owner.early.push(output);
+            }
             return;
         }
         let key = self.hub_for(&stream);
@@ -150,50 +185,108 @@ impl Engine {
                 let subscribers = hub.subscribers.clone();
                 for worker in subscribers {
                     let stream = stream.clone();
-                    self.send_to(worker, Message::Clock { stream, publisher: id, kind, layer, point });
+                    self.send_to(
+                        worker,
+                        Message::Clock {
+                            stream,
+                            publisher: id,
+                            kind,
+                            layer,
+                            point,
+                        },
+                    );
                 }
             }
         }
     }
 
+    /// A publisher here is the stream's from now on: what it sent so far counts.
+    fn present(&mut self, source: Option<Source>) {
+        let session = source.and_then(|source| self.by_id.get(&source.publisher).copied());
+        let Some(session) = session else { return };
+        let early = self
+            .sessions
+            .get_mut(session)
+            .map(|session| std::mem::take(&mut session.early));
+        for output in early.unwrap_or_default() {
+            self.publisher_output(session, output);
+        }
+    }
+
     pub(super) fn publisher_left(&mut self, now: Instant, id: SessionId, stream: &StreamName) {
-        if self.sources.get(stream).is_some_and(|source| source.publisher == id) {
+        if self
+            .sources
+            .get(stream)
+            .is_some_and(|source| source.publisher == id)
+        {
             self.change_source(now, stream.clone(), None);
         }
     }
 
     pub(super) fn stream_message(&mut self, now: Instant, message: Message) {
         match message {
-            Message::SourceChanged { stream, source } => self.change_source(now, stream, source),
-            Message::Subscribe { stream, publisher, worker } => self.add_subscriber(stream, publisher, worker),
+            Message::SourceChanged { stream, source } => {
+                self.change_source(now, stream, source);
+                self.present(source);
+            }
+            Message::Subscribe {
+                stream,
+                publisher,
+                worker,
+            } => self.add_subscriber(stream, publisher, worker),
             Message::Unsubscribe { stream, worker } => {
-                if let Some(hub) = self.by_stream.get(&stream).and_then(|key| self.hubs.get_mut(*key)) {
+                if let Some(hub) = self
+                    .by_stream
+                    .get(&stream)
+                    .and_then(|key| self.hubs.get_mut(*key))
+                {
                     hub.subscribers.retain(|known| *known != worker);
                 }
             }
-            Message::Media { stream, publisher, packets, stored } => {
-                let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
+            Message::Media {
+                stream,
+                publisher,
+                packets,
+                stored,
+            } => {
+                let Some(key) = self.subscribed_hub(&stream, publisher) else {
+                    return;
+                };
                 let Some(hub) = self.hubs.get_mut(key) else { return };
-                for packet in packets {
-                    hub.take(packet);
-                }
                 if stored {
-                    hub.video.fresh.clear();
-                    hub.audio.fresh.clear();
+                    hub.take_stored(packets);
+                } else {
+                    for packet in packets {
+                        hub.take(packet);
+                    }
+                    self.fresh.push(key);
                 }
-                self.fresh.push(key);
                 self.start_waiting(now, key);
             }
-            Message::Clock { stream, publisher, kind, layer, point } => {
-                let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
+            Message::Clock {
+                stream,
+                publisher,
+                kind,
+                layer,
+                point,
+            } => {
+                let Some(key) = self.subscribed_hub(&stream, publisher) else {
+                    return;
+                };
                 let Some(hub) = self.hubs.get_mut(key) else { return };
                 hub.clock.report(&self.epoch, &point);
                 if let Some(layer) = hub.lane_mut(kind).layer_mut(layer) {
                     layer.clock = Some(point);
                 }
             }
-            Message::AnswersPli { stream, publisher, answers } => {
-                let Some(key) = self.subscribed_hub(&stream, publisher) else { return };
+            Message::AnswersPli {
+                stream,
+                publisher,
+                answers,
+            } => {
+                let Some(key) = self.subscribed_hub(&stream, publisher) else {
+                    return;
+                };
                 if let Some(hub) = self.hubs.get_mut(key) {
                     hub.answers_pli = Some(answers);
                 }
@@ -206,7 +299,10 @@ impl Engine {
                     self.ask_for_keyframe(now, key);
                 }
             }
-            Message::Datagram { .. } | Message::End { .. } | Message::RestartIce { .. } | Message::Shutdown => {}
+            Message::Datagram { .. }
+            | Message::End { .. }
+            | Message::RestartIce { .. }
+            | Message::Shutdown => {}
         }
     }
 
@@ -222,7 +318,9 @@ impl Engine {
             Some(source) => self.sources.insert(stream.clone(), source),
             None => self.sources.remove(&stream),
         };
-        let Some(key) = self.by_stream.get(&stream).copied() else { return };
+        let Some(key) = self.by_stream.get(&stream).copied() else {
+            return;
+        };
         let Some(hub) = self.hubs.get_mut(key) else { return };
         if hub.source == source {
             return;
@@ -236,7 +334,13 @@ impl Engine {
         }
         self.outbound.remove(&key);
         if let Some(old) = old {
-            self.send_to(old.worker, Message::Unsubscribe { stream, worker: self.id });
+            self.send_to(
+                old.worker,
+                Message::Unsubscribe {
+                    stream,
+                    worker: self.id,
+                },
+            );
         }
         self.subscribe(key);
         self.drop_hub_if_idle(key);
@@ -244,7 +348,10 @@ impl Engine {
 
     /// Another worker has viewers: it gets what the buffers hold, and from then on every packet.
     fn add_subscriber(&mut self, stream: StreamName, publisher: SessionId, worker: WorkerId) {
-        let current = self.sources.get(&stream).is_some_and(|s| s.publisher == publisher && s.worker == self.id);
+        let current = self
+            .sources
+            .get(&stream)
+            .is_some_and(|s| s.publisher == publisher && s.worker == self.id);
         if !current {
             return;
         }
@@ -272,26 +379,60 @@ impl Engine {
         }
         // Packets of this turn are in the snapshot already.
         let rest = self.outbound.remove(&key);
-        let others: Vec<_> = hub.subscribers.iter().copied().filter(|known| *known != worker).collect();
+        let others: Vec<_> = hub
+            .subscribers
+            .iter()
+            .copied()
+            .filter(|known| *known != worker)
+            .collect();
         let answers = hub.answers_pli;
         if let Some(rest) = rest {
             for other in others {
-                let message = Message::Media { stream: stream.clone(), publisher, packets: rest.clone(), stored: false };
+                let message = Message::Media {
+                    stream: stream.clone(),
+                    publisher,
+                    packets: rest.clone(),
+                    stored: false,
+                };
                 self.send_to(other, message);
             }
         }
-        let stored = Message::Media { stream: stream.clone(), publisher, packets, stored: true };
+        // Ahead of the media: how viewers there start depends on it.
+        if let Some(answers) = answers {
+            self.send_to(
+                worker,
+                Message::AnswersPli {
+                    stream: stream.clone(),
+                    publisher,
+                    answers,
+                },
+            );
+        }
+        let stored = Message::Media {
+            stream: stream.clone(),
+            publisher,
+            packets,
+            stored: true,
+        };
         self.send_to(worker, stored);
         for (kind, layer, point) in clocks {
-            self.send_to(worker, Message::Clock { stream: stream.clone(), publisher, kind, layer, point });
-        }
-        if let Some(answers) = answers {
-            self.send_to(worker, Message::AnswersPli { stream, publisher, answers });
+            self.send_to(
+                worker,
+                Message::Clock {
+                    stream: stream.clone(),
+                    publisher,
+                    kind,
+                    layer,
+                    point,
+                },
+            );
         }
     }
 
     fn start_waiting(&mut self, now: Instant, hub: usize) {
-        let Some(viewers) = self.hubs.get(hub).map(|hub| hub.viewers.clone()) else { return };
+        let Some(viewers) = self.hubs.get(hub).map(|hub| hub.viewers.clone()) else {
+            return;
+        };
         for key in viewers {
             if self.viewers.get(key).is_some_and(|viewer| viewer.is_waiting()) {
                 self.start_viewer(now, key);
@@ -302,11 +443,15 @@ impl Engine {
     pub(super) fn tick_streams(&mut self, now: Instant) {
         let keys: Vec<usize> = self.hubs.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(source) = self.hubs.get(key).and_then(|hub| hub.source) else { continue };
+            let Some(source) = self.hubs.get(key).and_then(|hub| hub.source) else {
+                continue;
+            };
             if source.worker == self.id
                 && let Some(session) = self.by_id.get(&source.publisher).copied()
             {
-                let answers = self.publisher_mut(session).and_then(|publisher| publisher.answers_pli());
+                let answers = self
+                    .publisher_mut(session)
+                    .and_then(|publisher| publisher.answers_pli());
                 self.learn_answers(key, answers);
             }
             self.start_waiting(now, key);
@@ -319,11 +464,20 @@ impl Engine {
             return;
         }
         hub.answers_pli = answers;
-        let (Some(answers), Some(source)) = (answers, hub.source) else { return };
+        let (Some(answers), Some(source)) = (answers, hub.source) else {
+            return;
+        };
         let (stream, subscribers) = (hub.stream.clone(), hub.subscribers.clone());
         for worker in subscribers {
             let stream = stream.clone();
-            self.send_to(worker, Message::AnswersPli { stream, publisher: source.publisher, answers });
+            self.send_to(
+                worker,
+                Message::AnswersPli {
+                    stream,
+                    publisher: source.publisher,
+                    answers,
+                },
+            );
         }
     }
 
@@ -333,7 +487,9 @@ impl Engine {
         fresh.sort_unstable();
         fresh.dedup();
         for key in fresh.drain(..) {
-            let Some(hub) = self.hubs.get_mut(key) else { continue };
+            let Some(hub) = self.hubs.get_mut(key) else {
+                continue;
+            };
             let best = hub.best();
             for viewer in &hub.viewers {
                 if let Some(viewer) = self.viewers.get_mut(*viewer) {
@@ -351,15 +507,23 @@ impl Engine {
     }
 
     fn flush_outbound(&mut self, key: usize) {
-        let Some(packets) = self.outbound.get_mut(&key).map(std::mem::take) else { return };
+        let Some(packets) = self.outbound.get_mut(&key).map(std::mem::take) else {
+            return;
+        };
         let Some(hub) = self.hubs.get(key) else { return };
         let Some(source) = hub.source else { return };
         if packets.is_empty() {
             return;
         }
-        let (stream, publisher, subscribers) = (hub.stream.clone(), source.publisher, hub.subscribers.clone());
+        let (stream, publisher, subscribers) =
+            (hub.stream.clone(), source.publisher, hub.subscribers.clone());
         for worker in subscribers {
-            let message = Message::Media { stream: stream.clone(), publisher, packets: packets.clone(), stored: false };
+            let message = Message::Media {
+                stream: stream.clone(),
+                publisher,
+                packets: packets.clone(),
+                stored: false,
+            };
             self.send_to(worker, message);
         }
     }
@@ -367,7 +531,9 @@ impl Engine {
     fn flush_nacks(&mut self, now: Instant, out: &mut impl Outbox) {
         let mut nacked = std::mem::take(&mut self.nacked);
         for key in nacked.drain(..) {
-            let Some(viewer) = self.viewers.get_mut(key) else { continue };
+            let Some(viewer) = self.viewers.get_mut(key) else {
+                continue;
+            };
             if let Some(hub) = self.hubs.get(viewer.hub) {
                 viewer.retransmit(hub, now, out);
             }
@@ -384,8 +550,12 @@ impl Engine {
         let mut bytes = RUN_UP_TURN_BYTES;
         let mut served = 0;
         for key in &running_up {
-            let Some(viewer) = self.viewers.get_mut(*key) else { continue };
-            let Some(hub) = self.hubs.get(viewer.hub) else { continue };
+            let Some(viewer) = self.viewers.get_mut(*key) else {
+                continue;
+            };
+            let Some(hub) = self.hubs.get(viewer.hub) else {
+                continue;
+            };
             if bytes == 0 || out.is_congested() {
                 break;
             }
@@ -393,7 +563,11 @@ impl Engine {
             served += 1;
         }
         running_up.rotate_left(served);
-        running_up.retain(|key| self.viewers.get(*key).is_some_and(|viewer| viewer.is_running_up()));
+        running_up.retain(|key| {
+            self.viewers
+                .get(*key)
+                .is_some_and(|viewer| viewer.is_running_up())
+        });
         if !running_up.is_empty() {
             self.wake_by(now + RUN_UP_TICK);
         }

@@ -28,8 +28,9 @@ impl KeyframeRequests {
     /// A keyframe began.
     pub fn keyframe(&mut self, now: Instant) {
         if self.awaiting {
-            let in_time =
-                self.last_request.is_some_and(|at| now.saturating_duration_since(at) <= ANSWER_WITHIN);
+            let in_time = self
+                .last_request
+                .is_some_and(|at| now.saturating_duration_since(at) <= ANSWER_WITHIN);
             if in_time {
                 self.answered += 1;
             } else {
@@ -43,14 +44,25 @@ impl KeyframeRequests {
 
     /// True once when a request is to be sent now.
     pub fn poll(&mut self, now: Instant) -> bool {
-        if self.awaiting && self.last_request.is_some_and(|at| now.duration_since(at) > ANSWER_WITHIN) {
+        if self.awaiting
+            && self
+                .last_request
+                .is_some_and(|at| now.duration_since(at) > ANSWER_WITHIN)
+        {
             self.awaiting = false;
             self.ignored += 1;
         }
-        if !self.wanted || self.last_request.is_some_and(|at| now.duration_since(at) < MIN_INTERVAL) {
+        if !self.wanted
+            || self
+                .last_request
+                .is_some_and(|at| now.duration_since(at) < MIN_INTERVAL)
+        {
             return false;
         }
         self.wanted = false;
+        if self.awaiting {
+            self.ignored += 1;
+        }
         // The first keyframe comes unasked, so a request before it teaches nothing.
         self.awaiting = self.last_keyframe.is_some();
         self.last_request = Some(now);

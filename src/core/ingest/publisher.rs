@@ -12,7 +12,7 @@ use super::sources::{SourceRole, Sources, extensions};
 use crate::core::ids::{SeqNo, Ssrc};
 use crate::core::media::{Codec, MediaKind, NegotiatedCodec, PublisherMedia, StreamCodecs};
 use crate::core::route::{Carried, ClockPoint, MediaPacket, RoutedPacket};
-use crate::core::rtp::{self, RtpHeader, Rtcp, SeqUnwrapper, TimestampUnwrapper};
+use crate::core::rtp::{self, Rtcp, RtpHeader, SeqUnwrapper, TimestampUnwrapper};
 use crate::core::time::Ntp;
 
 /// Payloads are carved out of blocks of this size: one allocation in about fifty packets.
@@ -61,12 +61,19 @@ struct LayerIngest {
 /// What [`Publisher::packet`] and [`Publisher::rtcp`] found.
 pub enum PublisherOutput {
     Packet(RoutedPacket),
-    Clock { kind: MediaKind, layer: u8, point: ClockPoint },
+    Clock {
+        kind: MediaKind,
+        layer: u8,
+        point: ClockPoint,
+    },
 }
 
 impl Publisher {
     pub fn new(media: PublisherMedia) -> Self {
-        let transport_cc = media.tracks.iter().find_map(|track| track.extensions.transport_cc);
+        let transport_cc = media
+            .tracks
+            .iter()
+            .find_map(|track| track.extensions.transport_cc);
         Self {
             sources: Sources::new(&media),
             reception: Reception::new(transport_cc),
@@ -123,8 +130,16 @@ impl Publisher {
                     && layer.seq.highest().is_some()
                 {
                     let timestamp = layer.timestamps.near(rtp);
-                    let point = ClockPoint { ntp: Ntp(ntp), timestamp, arrival: now };
-                    output(PublisherOutput::Clock { kind: track.kind, layer: *index, point });
+                    let point = ClockPoint {
+                        ntp: Ntp(ntp),
+                        timestamp,
+                        arrival: now,
+                    };
+                    output(PublisherOutput::Clock {
+                        kind: track.kind,
+                        layer: *index,
+                        point,
+                    });
                 }
             }
         }
@@ -133,7 +148,12 @@ impl Publisher {
     /// Asks for a keyframe on every video layer, as soon as the limit allows.
     pub fn request_keyframe(&mut self) {
         for ((track, _), layer) in &mut self.layers {
-            if self.media.tracks.get(*track).is_some_and(|track| track.kind == MediaKind::Video) {
+            if self
+                .media
+                .tracks
+                .get(*track)
+                .is_some_and(|track| track.kind == MediaKind::Video)
+            {
                 layer.requests.want();
             }
         }
@@ -142,8 +162,16 @@ impl Publisher {
     /// Whether the publisher sends a keyframe when asked; `None` until it was tried, `Some(false)` at once where
     /// it did not even negotiate PLI or FIR.
     pub fn answers_pli(&self) -> Option<bool> {
-        let video = self.media.tracks.iter().find(|track| track.kind == MediaKind::Video)?;
-        if !video.codecs.iter().any(|codec| codec.feedback.pli || codec.feedback.fir) {
+        let video = self
+            .media
+            .tracks
+            .iter()
+            .find(|track| track.kind == MediaKind::Video)?;
+        if !video
+            .codecs
+            .iter()
+            .any(|codec| codec.feedback.pli || codec.feedback.fir)
+        {
             return Some(false);
         }
         self.layers.values().find_map(|layer| layer.requests.answers())
@@ -151,7 +179,9 @@ impl Publisher {
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.reception.handle_timeout(now);
-        let due = self.first_keyframe.is_some_and(|at| now.saturating_duration_since(at) >= PROBE_AFTER);
+        let due = self
+            .first_keyframe
+            .is_some_and(|at| now.saturating_duration_since(at) >= PROBE_AFTER);
         if due && !self.probed {
             self.probed = true;
             if self.answers_pli().is_none() {
@@ -163,14 +193,22 @@ impl Publisher {
     /// The next compound RTCP packet to send to the publisher.
     pub fn poll_rtcp(&mut self, now: Instant) -> Option<Bytes> {
         for ((track, _), layer) in &mut self.layers {
-            let Some(track) = self.media.tracks.get(*track) else { continue };
+            let Some(track) = self.media.tracks.get(*track) else {
+                continue;
+            };
             if track.kind != MediaKind::Video || !layer.requests.poll(now) {
                 continue;
             }
-            let Some(feedback) = track.codecs.first().map(|codec| codec.feedback) else { continue };
+            let Some(feedback) = track.codecs.first().map(|codec| codec.feedback) else {
+                continue;
+            };
+            // RFC 4585 §4.2: only what was negotiated is sent.
+            if !feedback.pli && !feedback.fir {
+                continue;
+            }
             let mut compound = Vec::with_capacity(40);
             rtp::receiver_report(&mut compound, RECEIVER_SSRC, &[]);
-            if feedback.pli || !feedback.fir {
+            if feedback.pli {
                 rtp::pli(&mut compound, RECEIVER_SSRC, layer.ssrc);
             } else {
                 rtp::fir(&mut compound, RECEIVER_SSRC, layer.ssrc, layer.fir_seq);
@@ -193,13 +231,19 @@ impl Publisher {
         let codec = codecs.iter().find(|codec| codec.rtx == Some(header.pt))?.clone();
         let kind = codec.codec.kind();
         // The transport feedback counts what arrived, under the SSRC it arrived with.
-        let plain = NegotiatedCodec { feedback: Default::default(), ..codec.clone() };
+        let plain = NegotiatedCodec {
+            feedback: Default::default(),
+            ..codec.clone()
+        };
         self.reception.packet(now, header, packet, &plain, kind);
         let ssrc = self.layers.get(&(track, layer))?.ssrc;
         let len = rtp::rtx::unwrap(packet, header, (codec.pt, ssrc))?;
         let original = RtpHeader::parse(packet.get(..len)?)?;
         // Fills the hole in the loss detector, without counting towards the transport feedback again.
-        let bare = RtpHeader { extension: None, ..original };
+        let bare = RtpHeader {
+            extension: None,
+            ..original
+        };
         self.reception.packet(now, &bare, &[], &codec, kind);
         Some((original, len))
     }
@@ -232,7 +276,10 @@ impl Publisher {
         let carried = extensions(&self.media, role)
             .map(|ids| Carried::read(packet, header, ids))
             .unwrap_or_default();
-        let ingest = self.layers.entry((track, layer)).or_insert_with(|| LayerIngest::new(header.ssrc));
+        let ingest = self
+            .layers
+            .entry((track, layer))
+            .or_insert_with(|| LayerIngest::new(header.ssrc));
         if ingest.ssrc != header.ssrc {
             *ingest = LayerIngest::new(header.ssrc);
         }
@@ -244,7 +291,11 @@ impl Publisher {
             ingest.keyframe_timestamp = None;
         }
         // Padding-only packets probe the path to us; they hold no media but their place in the sequence.
-        let info = if payload.is_empty() { Default::default() } else { rtp::inspect(codec, payload) };
+        let info = if payload.is_empty() {
+            Default::default()
+        } else {
+            rtp::inspect(codec, payload)
+        };
         if let Some((width, height)) = info.resolution {
             ingest.pixels = u32::from(width) * u32::from(height);
         }
@@ -270,9 +321,17 @@ impl Publisher {
             codec,
             marker: header.marker,
             keyframe,
+            head: info.resolution.is_some(),
+            opens: false,
             carried,
         };
-        Some(PublisherOutput::Packet(RoutedPacket { kind, layer, epoch, pixels, packet }))
+        Some(PublisherOutput::Packet(RoutedPacket {
+            kind,
+            layer,
+            epoch,
+            pixels,
+            packet,
+        }))
     }
 
     fn keep(&mut self, payload: &[u8]) -> Bytes {

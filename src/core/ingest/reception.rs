@@ -33,8 +33,7 @@ pub struct Reception {
     bound: Vec<Ssrc>,
 }
 
-const TRANSPORT_CC_URI: &str =
-    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+const TRANSPORT_CC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// RFC 8285 §4.2: the one-byte form.
 const ONE_BYTE_PROFILE: u16 = 0xBEDE;
 
@@ -46,14 +45,23 @@ impl Reception {
             .with_interval(NACK_INTERVAL)
             .with_max_nacks_per_packet(NACKS_PER_PACKET)
             .build();
-        let mut registry = Registry::new()
-            .with(Slot::NackGenerator, nack)
-            .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(REPORT_INTERVAL).build());
+        let mut registry = Registry::new().with(Slot::NackGenerator, nack).with(
+            Slot::ReceiverReport,
+            ReceiverReportBuilder::new()
+                .with_interval(REPORT_INTERVAL)
+                .build(),
+        );
         if transport_cc.is_some() {
-            let feedback = TwccReceiverBuilder::new().with_interval(TRANSPORT_FEEDBACK_INTERVAL).build();
+            let feedback = TwccReceiverBuilder::new()
+                .with_interval(TRANSPORT_FEEDBACK_INTERVAL)
+                .build();
             registry = registry.with(Slot::TwccReceiver, feedback);
         }
-        Self { chain: Box::new(registry.build()), transport_cc, bound: Vec::new() }
+        Self {
+            chain: Box::new(registry.build()),
+            transport_cc,
+            bound: Vec::new(),
+        }
     }
 
     /// A packet arrived. The chain sees its header only.
@@ -67,14 +75,18 @@ impl Reception {
     ) {
         if !self.bound.contains(&header.ssrc) {
             self.bound.push(header.ssrc);
-            self.chain.bind_remote_stream(&stream_info(header.ssrc, codec, kind, self.transport_cc));
+            self.chain
+                .bind_remote_stream(&stream_info(header.ssrc, codec, kind, self.transport_cc));
         }
         let mut extensions = Vec::new();
         let block = header.extension.as_ref();
         if let (Some(id), Some(block)) = (self.transport_cc, block)
             && let Some(value) = block.find(packet, id)
         {
-            extensions.push(Extension { id, payload: Bytes::copy_from_slice(value) });
+            extensions.push(Extension {
+                id,
+                payload: Bytes::copy_from_slice(value),
+            });
         }
         let header = Header {
             version: 2,
@@ -88,7 +100,10 @@ impl Reception {
             extensions,
             ..Header::default()
         };
-        let packet = rtc::rtp::Packet { header, payload: Bytes::new() };
+        let packet = rtc::rtp::Packet {
+            header,
+            payload: Bytes::new(),
+        };
         self.read(now, Packet::Rtp(packet));
     }
 
@@ -126,8 +141,11 @@ impl Reception {
     }
 
     fn read(&mut self, now: Instant, packet: Packet) {
-        let tagged =
-            TaggedPacket { now, transport: TransportContext::default(), message: AttributedPacket::new(packet) };
+        let tagged = TaggedPacket {
+            now,
+            transport: TransportContext::default(),
+            message: AttributedPacket::new(packet),
+        };
         let _ = self.chain.handle_read(tagged);
         while self.chain.poll_read().is_some() {}
     }
@@ -136,12 +154,21 @@ impl Reception {
 fn stream_info(ssrc: Ssrc, codec: &NegotiatedCodec, kind: MediaKind, transport_cc: Option<u8>) -> StreamInfo {
     let mut rtcp_feedback = Vec::new();
     if codec.feedback.nack {
-        rtcp_feedback.push(RTCPFeedback { typ: "nack".into(), parameter: String::new() });
+        rtcp_feedback.push(RTCPFeedback {
+            typ: "nack".into(),
+            parameter: String::new(),
+        });
     }
     let mut rtp_header_extensions = Vec::new();
     if let Some(id) = transport_cc {
-        rtcp_feedback.push(RTCPFeedback { typ: "transport-cc".into(), parameter: String::new() });
-        rtp_header_extensions.push(RTPHeaderExtension { uri: TRANSPORT_CC_URI.into(), id: u16::from(id) });
+        rtcp_feedback.push(RTCPFeedback {
+            typ: "transport-cc".into(),
+            parameter: String::new(),
+        });
+        rtp_header_extensions.push(RTPHeaderExtension {
+            uri: TRANSPORT_CC_URI.into(),
+            id: u16::from(id),
+        });
     }
     let kind = match kind {
         MediaKind::Audio => "audio",

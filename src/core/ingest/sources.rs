@@ -12,9 +12,15 @@ const MAX_SOURCES: usize = 32;
 /// What an SSRC carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceRole {
-    Media { track: usize, layer: u8 },
+    Media {
+        track: usize,
+        layer: u8,
+    },
     /// Retransmissions of the given layer.
-    Rtx { track: usize, layer: u8 },
+    Rtx {
+        track: usize,
+        layer: u8,
+    },
 }
 
 #[derive(Debug)]
@@ -25,19 +31,36 @@ pub struct Sources {
 
 impl Sources {
     pub fn new(media: &PublisherMedia) -> Self {
-        let mut sources = Self { known: HashMap::new(), rids: Vec::new() };
+        let mut sources = Self {
+            known: HashMap::new(),
+            rids: Vec::new(),
+        };
         for (index, track) in media.tracks.iter().enumerate() {
-            sources.rids.extend(track.rids.iter().map(|rid| (index, rid.clone())));
+            sources
+                .rids
+                .extend(track.rids.iter().map(|rid| (index, rid.clone())));
             // With simulcast the header extension decides: OBS announces only its first layer.
             if track.rids.is_empty() {
                 for ssrc in track.ssrcs.iter().take(MAX_SOURCES / 4) {
                     let rtx = track.rtx_ssrcs.iter().any(|(_, rtx)| rtx == ssrc);
                     if !rtx {
-                        sources.known.insert(*ssrc, SourceRole::Media { track: index, layer: 0 });
+                        sources.known.insert(
+                            *ssrc,
+                            SourceRole::Media {
+                                track: index,
+                                layer: 0,
+                            },
+                        );
                     }
                 }
                 for (_, rtx) in track.rtx_ssrcs.iter().take(MAX_SOURCES / 4) {
-                    sources.known.insert(*rtx, SourceRole::Rtx { track: index, layer: 0 });
+                    sources.known.insert(
+                        *rtx,
+                        SourceRole::Rtx {
+                            track: index,
+                            layer: 0,
+                        },
+                    );
                 }
             }
         }
@@ -45,7 +68,12 @@ impl Sources {
     }
 
     /// What the packet's SSRC carries; learned at its first packet.
-    pub fn resolve(&mut self, media: &PublisherMedia, header: &RtpHeader, packet: &[u8]) -> Option<SourceRole> {
+    pub fn resolve(
+        &mut self,
+        media: &PublisherMedia,
+        header: &RtpHeader,
+        packet: &[u8],
+    ) -> Option<SourceRole> {
         if let Some(role) = self.known.get(&header.ssrc) {
             return Some(*role);
         }
@@ -72,7 +100,11 @@ impl Sources {
             None if simulcast => return None,
             None => 0,
         };
-        Some(if is_rtx { SourceRole::Rtx { track, layer } } else { SourceRole::Media { track, layer } })
+        Some(if is_rtx {
+            SourceRole::Rtx { track, layer }
+        } else {
+            SourceRole::Media { track, layer }
+        })
     }
 
     fn track_of(&self, media: &PublisherMedia, header: &RtpHeader, packet: &[u8]) -> Option<(usize, bool)> {

@@ -84,6 +84,12 @@ impl Ice {
         self.paths.iter().any(|known| known.path == path)
     }
 
+    /// Something authentic came over `path` not long ago.
+    pub fn is_heard(&self, now: Instant, path: Path) -> bool {
+        let fresh = |known: &ValidatedPath| now.saturating_duration_since(known.last_heard) < PATH_SILENT;
+        self.paths.iter().any(|known| known.path == path && fresh(known))
+    }
+
     /// Something authentic other than a check came over `path`.
     pub fn heard(&mut self, now: Instant, path: Path) {
         if let Some(known) = self.paths.iter_mut().find(|known| known.path == path) {

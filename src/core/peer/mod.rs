@@ -220,6 +220,11 @@ impl Peer {
         self.sender.take()
     }
 
+    /// Whether something authentic came over `path` in the last seconds.
+    pub fn is_heard(&self, now: Instant, path: Path) -> bool {
+        self.ice.is_heard(now, path)
+    }
+
     pub fn local_ufrag(&self) -> &str {
         self.ice.local_ufrag()
     }

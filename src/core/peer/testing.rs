@@ -13,6 +13,7 @@ use rtc::dtls::config::{ClientAuthType, ConfigBuilder, HandshakeConfig};
 use rtc::dtls::crypto::Certificate;
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::rtp::header::Header;
 use rtc::shared::TransportProtocol;
 use rtc::shared::error::Error as RtcError;
 use rtc::srtp::config::Config as SrtpConfig;
@@ -187,6 +188,12 @@ impl TestClient {
         self.local.clone()
     }
 
+    /// The server's credentials, where they come after the client's own.
+    pub fn answer_restart(&mut self, now: Instant, server: &IceCredentials) {
+        self.server = Some(server.clone());
+        self.next_check = Some(now);
+    }
+
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> ClientReceived {
         match datagram.first() {
             Some(0..=3) => self.handle_stun(now, datagram),
@@ -255,6 +262,20 @@ impl TestClient {
     pub fn seal_rtp(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
         let (local, _) = self.srtp.as_mut()?;
         local.encrypt_rtp(packet).ok().map(|sealed| sealed.to_vec())
+    }
+
+    /// Seals an RTP packet with a header of `header_len` bytes, whatever these say beyond the fixed part.
+    pub fn seal_rtp_unread(&mut self, packet: &[u8], header_len: usize) -> Option<Vec<u8>> {
+        let (local, _) = self.srtp.as_mut()?;
+        let header = Header {
+            sequence_number: u16::from_be_bytes(*packet.get(2..)?.first_chunk()?),
+            ssrc: u32::from_be_bytes(*packet.get(8..)?.first_chunk()?),
+            // The cipher takes nothing else from it but its length.
+            csrc: vec![0; header_len.checked_sub(12)? / 4],
+            ..Header::default()
+        };
+        let sealed = local.encrypt_rtp_with_header(packet, &header).ok()?;
+        Some(sealed.to_vec())
     }
 
     pub fn seal_rtcp(&mut self, packet: &[u8]) -> Option<Vec<u8>> {

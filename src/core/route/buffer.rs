@@ -20,7 +20,11 @@ pub struct BufferLimits {
 
 impl Default for BufferLimits {
     fn default() -> Self {
-        Self { max_bytes: 8_000_000, max_age: Duration::from_secs(10), history: Duration::from_millis(1500) }
+        Self {
+            max_bytes: 8_000_000,
+            max_age: Duration::from_secs(10),
+            history: Duration::from_millis(1500),
+        }
     }
 }
 
@@ -47,7 +51,13 @@ pub struct LayerBuffer {
 
 impl LayerBuffer {
     pub fn new(limits: BufferLimits) -> Self {
-        Self { limits, packets: VecDeque::new(), base: 0, bytes: 0, anchor: None }
+        Self {
+            limits,
+            packets: VecDeque::new(),
+            base: 0,
+            bytes: 0,
+            anchor: None,
+        }
     }
 
     pub fn clear(&mut self) {
@@ -62,6 +72,11 @@ impl LayerBuffer {
     /// The first packet of the latest keyframe, while everything since then is kept.
     pub fn anchor(&self) -> Option<&MediaPacket> {
         self.anchor.and_then(|seq| self.get(seq))
+    }
+
+    /// Payload bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The highest sequence number received.
@@ -95,7 +110,9 @@ impl LayerBuffer {
             self.packets.push_back(None);
         }
         let (arrival, keyframe, timestamp) = (packet.arrival, packet.keyframe, packet.timestamp);
-        let Some(slot) = self.packets.get_mut(index) else { return Inserted::TooOld };
+        let Some(slot) = self.packets.get_mut(index) else {
+            return Inserted::TooOld;
+        };
         if slot.is_some() {
             return Inserted::Duplicate;
         }
@@ -111,7 +128,11 @@ impl LayerBuffer {
     /// The anchor moves to a newer keyframe, or to an earlier packet of the same one that arrived late.
     fn move_anchor(&mut self, seq: SeqNo, timestamp: u64) {
         let keep = self.anchor().is_some_and(|old| {
-            if old.timestamp == timestamp { old.seq <= seq } else { old.timestamp > timestamp }
+            if old.timestamp == timestamp {
+                old.seq <= seq
+            } else {
+                old.timestamp > timestamp
+            }
         });
         if !keep {
             self.anchor = Some(seq);
@@ -119,12 +140,21 @@ impl LayerBuffer {
     }
 
     fn trim(&mut self, now: Instant) {
-        if let Some(anchor) = self.anchor() {
-            let too_old = now.saturating_duration_since(anchor.arrival) > self.limits.max_age;
-            if too_old || self.bytes > self.limits.max_bytes {
-                self.anchor = None;
-            }
+        if let Some(anchor) = self.anchor()
+            && now.saturating_duration_since(anchor.arrival) > self.limits.max_age
+        {
+            self.anchor = None;
         }
+        // History goes before the keyframe does.
+        self.drop_oldest(now);
+        if self.anchor.is_some() && self.bytes > self.limits.max_bytes {
+            self.anchor = None;
+            self.drop_oldest(now);
+        }
+    }
+
+    /// Drops what is neither after the anchor nor recent.
+    fn drop_oldest(&mut self, now: Instant) {
         let keep_from = self.anchor.map_or(u64::MAX, |seq| seq.0);
         while self.base < keep_from {
             let oldest = match self.packets.front() {
@@ -163,6 +193,8 @@ mod tests {
             codec: Codec::Vp8,
             marker: false,
             keyframe,
+            head: false,
+            opens: false,
             carried: Default::default(),
         }
     }
@@ -176,7 +208,10 @@ mod tests {
         }
         assert_eq!(buffer.anchor().map(|p| p.seq), Some(SeqNo(110)));
         assert!(buffer.get(SeqNo(110)).is_some());
-        assert!(buffer.get(SeqNo(109)).is_none(), "older than the keyframe and than the history");
+        assert!(
+            buffer.get(SeqNo(109)).is_none(),
+            "older than the keyframe and than the history"
+        );
         assert_eq!(buffer.since(SeqNo(110)).count(), 2990);
     }
 
@@ -194,13 +229,31 @@ mod tests {
     #[test]
     fn a_group_of_pictures_beyond_the_limit_loses_its_anchor_and_memory_stays_bounded() {
         let start = test_start();
-        let limits = BufferLimits { max_bytes: 100_000, ..BufferLimits::default() };
+        let limits = BufferLimits {
+            max_bytes: 100_000,
+            ..BufferLimits::default()
+        };
         let mut buffer = LayerBuffer::new(limits);
         for n in 0..10_000u64 {
             buffer.insert(packet(n, n / 10, n == 0, start));
             assert!(buffer.bytes <= 101_000);
         }
         assert!(buffer.anchor().is_none());
+    }
+
+    #[test]
+    fn a_keyframe_that_fits_is_kept_however_much_history_there_is() {
+        let start = test_start();
+        let limits = BufferLimits {
+            max_bytes: 100_000,
+            ..BufferLimits::default()
+        };
+        let mut buffer = LayerBuffer::new(limits);
+        for n in 0..1_000u64 {
+            buffer.insert(packet(n, n / 10, n == 950, start));
+        }
+        assert_eq!(buffer.anchor().map(|packet| packet.seq), Some(SeqNo(950)));
+        assert!(buffer.bytes <= 100_000);
     }
 
     #[test]
@@ -212,7 +265,10 @@ mod tests {
         assert_eq!(buffer.insert(packet(6, 2, false, start)), Inserted::New);
         assert_eq!(buffer.insert(packet(6, 2, false, start)), Inserted::Duplicate);
         assert_eq!(buffer.insert(packet(4, 2, false, start)), Inserted::TooOld);
-        assert_eq!(buffer.since(SeqNo(5)).map(|p| p.seq.0).collect::<Vec<_>>(), [5, 6, 8]);
+        assert_eq!(
+            buffer.since(SeqNo(5)).map(|p| p.seq.0).collect::<Vec<_>>(),
+            [5, 6, 8]
+        );
         assert_eq!(buffer.highest(), Some(SeqNo(8)));
     }
 

@@ -61,8 +61,16 @@ mod tests {
         let mut clock = PublisherClock::default();
         // The publisher's clock says X at our 0 ms; video's report takes 10 ms to arrive, audio's 60 ms.
         let publisher = |n: u64| Ntp(epoch.ntp(ms(n)).0.wrapping_sub(77 << 32));
-        let video = ClockPoint { ntp: publisher(1000), timestamp: 90_000, arrival: ms(1010) };
-        let audio = ClockPoint { ntp: publisher(1000), timestamp: 48_000, arrival: ms(1060) };
+        let video = ClockPoint {
+            ntp: publisher(1000),
+            timestamp: 90_000,
+            arrival: ms(1010),
+        };
+        let audio = ClockPoint {
+            ntp: publisher(1000),
+            timestamp: 48_000,
+            arrival: ms(1060),
+        };
         clock.report(&epoch, &video);
         clock.report(&epoch, &audio);
         let v = clock.timestamp_at(&epoch, &video, ms(3000), 90_000) as f64 / 90_000.0;

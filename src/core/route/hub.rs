@@ -116,7 +116,25 @@ impl Hub {
 
     /// The best layer of each lane, for [`Viewer::forward`](crate::core::egress::Viewer::forward).
     pub fn best(&self) -> BestLayers {
-        BestLayers { audio: self.audio.best(), video: self.video.best() }
+        BestLayers {
+            audio: self.audio.best(),
+            video: self.video.best(),
+        }
+    }
+
+    /// Takes in what another worker has stored: to start from, not to be forwarded.
+    pub fn take_stored(&mut self, packets: Vec<RoutedPacket>) {
+        for packet in packets {
+            self.take(packet);
+        }
+        self.video.fresh.clear();
+        self.audio.fresh.clear();
+    }
+
+    /// Payload bytes in all buffers.
+    pub fn stored_bytes(&self) -> usize {
+        let layers = self.video.layers.iter().chain(&self.audio.layers);
+        layers.map(|layer| layer.buffer.bytes()).sum()
     }
 
     pub fn has_fresh(&self) -> bool {
@@ -126,11 +144,18 @@ impl Hub {
 
 impl Lane {
     fn new(kind: MediaKind, limits: BufferLimits) -> Self {
-        Self { kind, layers: Vec::new(), fresh: Vec::new(), limits }
+        Self {
+            kind,
+            layers: Vec::new(),
+            fresh: Vec::new(),
+            limits,
+        }
     }
 
     fn take(&mut self, routed: RoutedPacket) -> bool {
-        let Some(layer) = self.layer_mut(routed.layer) else { return false };
+        let Some(layer) = self.layer_mut(routed.layer) else {
+            return false;
+        };
         if layer.epoch != routed.epoch {
             layer.buffer.clear();
             layer.epoch = routed.epoch;
@@ -140,8 +165,14 @@ impl Lane {
         layer.codec = Some(routed.packet.codec);
         layer.pixels = routed.pixels;
         layer.bytes += routed.packet.payload.len() as u64;
-        let seq = routed.packet.seq;
-        if layer.buffer.insert(routed.packet) != Inserted::New {
+        let mut packet = routed.packet;
+        let seq = packet.seq;
+        let highest = layer.buffer.highest();
+        // The parameter sets of H.264 and H.265 are packets of their own: without its predecessor, what seems to
+        // begin a keyframe may lack its head, which is lost or late.
+        let whole = packet.head || highest.is_some_and(|highest| highest.0 + 1 == seq.0);
+        packet.opens = packet.keyframe && whole && highest.is_none_or(|highest| highest < seq);
+        if layer.buffer.insert(packet) != Inserted::New {
             return false;
         }
         self.fresh.push((routed.layer, seq));
@@ -172,11 +203,19 @@ impl Lane {
 
     /// The layer with the largest picture that has media; among equals the busiest.
     pub fn best(&self) -> Option<u8> {
-        let live = self.layers.iter().enumerate().filter(|(_, layer)| layer.codec.is_some());
-        live.max_by_key(|(_, layer)| (layer.pixels, layer.bytes)).map(|(index, _)| index as u8)
+        let live = self
+            .layers
+            .iter()
+            .enumerate()
+            .filter(|(_, layer)| layer.codec.is_some());
+        live.max_by_key(|(_, layer)| (layer.pixels, layer.bytes))
+            .map(|(index, _)| index as u8)
     }
 
     pub fn key(&self, index: u8) -> Option<SourceKey> {
-        self.layer(index).map(|layer| SourceKey { layer: index, epoch: layer.epoch })
+        self.layer(index).map(|layer| SourceKey {
+            layer: index,
+            epoch: layer.epoch,
+        })
     }
 }

@@ -17,25 +17,63 @@ pub struct Source {
 #[derive(Debug)]
 pub enum Message {
     /// A datagram that arrived at another worker and belongs to a session of this one.
-    Datagram { path: Path, data: Vec<u8> },
+    Datagram {
+        path: Path,
+        data: Vec<u8>,
+    },
     /// The control plane wants a session gone.
-    End { session: SessionId, reason: EndReason },
+    End {
+        session: SessionId,
+        reason: EndReason,
+    },
     /// New ICE credentials on both sides; the old ones serve until the new ones are used.
-    RestartIce { session: SessionId, local: IceCredentials, remote: IceCredentials },
+    RestartIce {
+        session: SessionId,
+        local: IceCredentials,
+        remote: IceCredentials,
+    },
     /// Who publishes a stream from now on.
-    SourceChanged { stream: StreamName, source: Option<Source> },
+    SourceChanged {
+        stream: StreamName,
+        source: Option<Source>,
+    },
     /// Another worker has viewers of a stream that is published here.
-    Subscribe { stream: StreamName, publisher: SessionId, worker: WorkerId },
-    Unsubscribe { stream: StreamName, worker: WorkerId },
+    Subscribe {
+        stream: StreamName,
+        publisher: SessionId,
+        worker: WorkerId,
+    },
+    Unsubscribe {
+        stream: StreamName,
+        worker: WorkerId,
+    },
     /// Packets of a subscribed stream, in the order they are to be forwarded. The first batch after a subscription
     /// is `stored`: what the buffers hold, for viewers to start from, not to be forwarded.
-    Media { stream: StreamName, publisher: SessionId, packets: Vec<RoutedPacket>, stored: bool },
+    Media {
+        stream: StreamName,
+        publisher: SessionId,
+        packets: Vec<RoutedPacket>,
+        stored: bool,
+    },
     /// A sender report of a subscribed stream's publisher.
-    Clock { stream: StreamName, publisher: SessionId, kind: MediaKind, layer: u8, point: ClockPoint },
+    Clock {
+        stream: StreamName,
+        publisher: SessionId,
+        kind: MediaKind,
+        layer: u8,
+        point: ClockPoint,
+    },
     /// What was learned about a subscribed stream's publisher.
-    AnswersPli { stream: StreamName, publisher: SessionId, answers: bool },
+    AnswersPli {
+        stream: StreamName,
+        publisher: SessionId,
+        answers: bool,
+    },
     /// Viewers elsewhere need a keyframe.
-    RequestKeyframe { stream: StreamName, publisher: SessionId },
+    RequestKeyframe {
+        stream: StreamName,
+        publisher: SessionId,
+    },
     /// End every session, say goodbye, accept nothing more.
     Shutdown,
 }
@@ -55,12 +93,22 @@ pub struct RoutedPacket {
 #[derive(Debug)]
 pub enum Notice {
     /// A session's first valid check arrived: this worker has it from now on.
-    Claimed { session: SessionId },
+    Claimed {
+        session: SessionId,
+    },
     /// ICE and DTLS are up.
-    Connected { session: SessionId },
+    Connected {
+        session: SessionId,
+    },
     /// The publisher's media says which codecs it really uses.
-    Codecs { session: SessionId, codecs: StreamCodecs },
-    Ended { session: SessionId, reason: EndReason },
+    Codecs {
+        session: SessionId,
+        codecs: StreamCodecs,
+    },
+    Ended {
+        session: SessionId,
+        reason: EndReason,
+    },
 }
 
 /// Why a session ended, in the words of the log and of the statistics.

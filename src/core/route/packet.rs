@@ -20,6 +20,12 @@ pub struct MediaPacket {
     pub marker: bool,
     /// This packet is the first of a picture that a decoder can start with.
     pub keyframe: bool,
+    /// It tells the picture's size: where parameter sets are packets of their own, nothing of the keyframe is
+    /// before this one.
+    pub head: bool,
+    /// A waiting viewer can go live with it: a keyframe begins here, and nothing of it came before. Set by the
+    /// [`Hub`](super::Hub), which knows what did.
+    pub opens: bool,
     pub carried: Carried,
 }
 
@@ -47,7 +53,10 @@ impl CaptureTime {
         }
         let mut bytes = [0; 16];
         bytes.get_mut(..value.len())?.copy_from_slice(value);
-        Some(Self { bytes, len: value.len() as u8 })
+        Some(Self {
+            bytes,
+            len: value.len() as u8,
+        })
     }
 
     pub fn as_slice(&self) -> &[u8] {

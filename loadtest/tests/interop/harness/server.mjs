@@ -43,11 +43,17 @@ export class Server {
   }
 }
 
+/** The server refuses SHIBUKI_ variables it does not know, and the tests have some of their own. */
+function environment() {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('SHIBUKI_'));
+  return { ...Object.fromEntries(own), NO_COLOR: '1' };
+}
+
 /** Starts a server and waits until it answers. */
 export async function startServer({ extra = [] } = {}) {
   const port = await freePort();
   if (!existsSync(BINARY)) throw new Error(`no server at ${BINARY}: cargo build --release`);
-  const program = new Program('server', BINARY, [...flags(port), ...extra], { env: { ...process.env, NO_COLOR: '1' } });
+  const program = new Program('server', BINARY, [...flags(port), ...extra], { env: environment() });
   const server = new Server(program, port);
   await until(10_000, `the server to answer\n${program.tail()}`, async () => {
     if (program.status) throw new Error(`the server ended: ${JSON.stringify(program.status)}\n${program.tail()}`);

@@ -1,0 +1,38 @@
+//! The whole core over a virtual network in virtual time: workers, the control plane, publishers and viewers that
+//! behave as real ones do. No sockets, no sleeps; the same seed gives the same network.
+//!
+//! - [`world`]: everything together; [`drive`]: what makes it go on.
+//! - [`network`]: delay, jitter, loss, reordering, rates.
+//! - [`offers`]: real clients' offers, made a test client's own.
+//! - [`publisher`], [`viewer`]: the clients; [`media`]: what they send each other.
+//! - [`wiretap`]: no nonce is used twice, in any scenario.
+//!
+//! The scenarios:
+//! - [`clients`]: every client in the book. [`codecs`]: one medium, or a codec that a viewer lacks.
+//! - [`start`]: a viewer's first picture. [`keyframes`]: asking for one. [`sync`]: sound and picture together.
+//! - [`takeover`]: another publisher, none, the same one again.
+//! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
+//! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`nonces`]: asking for anything again.
+//! - [`hostile`]: clients that are who they say, and absurd. [`shutdown`]: goodbyes.
+
+mod bottlenecks;
+mod clients;
+mod codecs;
+mod drive;
+mod hostile;
+mod keyframes;
+mod loss;
+mod media;
+mod network;
+mod nonces;
+mod offers;
+mod publisher;
+mod restart;
+mod shutdown;
+mod start;
+mod sync;
+mod takeover;
+mod viewer;
+mod wiretap;
+mod workers;
+mod world;

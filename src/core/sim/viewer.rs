@@ -1,0 +1,310 @@
+//! A viewer: takes everything in, asks again for what is missing as a browser does, and keeps account of what came
+//! when.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::media::{self, Label};
+use super::offers::{self, Offered};
+use crate::core::ids::Ssrc;
+use crate::core::media::MediaKind;
+use crate::core::rtp::{self, Rtcp, RtpHeader};
+
+/// A browser asks again once per round trip.
+const NACK_AGAIN: Duration = Duration::from_millis(60);
+const NACK_TICK: Duration = Duration::from_millis(10);
+const NACK_TRIES: u32 = 10;
+/// A gap this large is not asked for.
+const NACK_WINDOW: u64 = 1_000;
+
+/// What a viewer is like.
+#[derive(Clone, Debug)]
+pub struct ViewerSpec {
+    pub offer: String,
+    pub nacks: bool,
+}
+
+impl ViewerSpec {
+    pub fn chromium() -> Self {
+        Self {
+            offer: offers::CHROMIUM_WATCHES.to_owned(),
+            nacks: true,
+        }
+    }
+
+    /// As Chromium, but retransmissions come on the same SSRC.
+    pub fn without_rtx() -> Self {
+        Self {
+            offer: offers::without_codec(offers::CHROMIUM_WATCHES, "RTX"),
+            nacks: true,
+        }
+    }
+}
+
+/// One packet as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub at: Instant,
+    pub kind: MediaKind,
+    pub codec: String,
+    pub ssrc: u32,
+    /// Unwrapped, from 65536 on.
+    pub seq: u64,
+    pub timestamp: u32,
+    pub label: Label,
+    pub repeated: bool,
+    /// The playout-delay extension's bytes.
+    pub playout: Option<Vec<u8>>,
+}
+
+/// A picture put together.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub label: Label,
+    pub timestamp: u32,
+    pub first_at: Instant,
+    pub last_at: Instant,
+    pub packets: usize,
+}
+
+impl Frame {
+    pub fn is_complete(&self) -> bool {
+        self.packets == usize::from(self.label.count)
+    }
+}
+
+/// One sender report.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    pub at: Instant,
+    pub ssrc: u32,
+    pub ntp: u64,
+    pub rtp: u32,
+}
+
+pub struct Viewer {
+    pub spec: ViewerSpec,
+    pub offered: Offered,
+    pub seen: Vec<Seen>,
+    pub reports: Vec<Report>,
+    /// Packets whose sequence number had come before.
+    pub duplicates: u64,
+    pub nacks_sent: u64,
+    /// Makes do with payloads that no publisher of these tests made.
+    pub gullible: bool,
+    sources: HashMap<MediaKind, Source>,
+    next: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Source {
+    ssrc: u32,
+    highest: u64,
+    received: HashSet<u64>,
+    missing: BTreeMap<u64, (Option<Instant>, u32)>,
+}
+
+impl Viewer {
+    pub fn new(spec: ViewerSpec, offered: Offered) -> Self {
+        Self {
+            spec,
+            offered,
+            seen: Vec::new(),
+            reports: Vec::new(),
+            duplicates: 0,
+            nacks_sent: 0,
+            gullible: false,
+            sources: HashMap::new(),
+            next: None,
+        }
+    }
+
+    pub fn rtp(&mut self, now: Instant, packet: &[u8]) {
+        let header = RtpHeader::parse(packet).expect("the server sends RTP");
+        let mut payload = header.payload(packet);
+        let format = self
+            .offered
+            .by_pt(header.pt.0)
+            .expect("only payload types of the offer are sent")
+            .clone();
+        let (format, seq16, repeated) = match format.repeats {
+            Some(pt) => {
+                let (osn, rest) = payload
+                    .split_first_chunk::<2>()
+                    .expect("a retransmission has a number");
+                payload = rest;
+                let original = self
+                    .offered
+                    .by_pt(pt)
+                    .expect("a retransmission repeats a known type")
+                    .clone();
+                (original, u16::from_be_bytes(*osn), true)
+            }
+            None => (format, header.seq, false),
+        };
+        let source = self.sources.entry(format.kind).or_default();
+        if repeated {
+            assert_ne!(
+                source.ssrc, header.ssrc.0,
+                "retransmissions have an SSRC of their own"
+            );
+        } else if source.ssrc == 0 {
+            source.ssrc = header.ssrc.0;
+        } else {
+            assert_eq!(source.ssrc, header.ssrc.0, "a viewer's SSRC never changes");
+        }
+        let seq = source.unwrap(seq16);
+        let fresh = source.received.insert(seq);
+        source.missing.remove(&seq);
+        if !fresh {
+            self.duplicates += 1;
+            return;
+        }
+        if source.highest == 0 {
+            source.highest = seq;
+        }
+        if seq > source.highest {
+            if seq - source.highest < NACK_WINDOW {
+                source
+                    .missing
+                    .extend((source.highest + 1..seq).map(|lost| (lost, (None, 0))));
+            }
+            source.highest = seq;
+        }
+        if self.spec.nacks && !source.missing.is_empty() {
+            self.next.get_or_insert(now);
+        }
+        let playout = self
+            .offered
+            .extension(format.kind, "playout-delay")
+            .and_then(|id| {
+                header
+                    .extension
+                    .as_ref()
+                    .and_then(|block| block.find(packet, id))
+                    .map(<[u8]>::to_vec)
+            });
+        let Some(label) = media::read(&format.codec, payload) else {
+            assert!(self.gullible, "the payload is a publisher's, unchanged");
+            return;
+        };
+        self.seen.push(Seen {
+            at: now,
+            kind: format.kind,
+            codec: format.codec,
+            ssrc: self.sources[&format.kind].ssrc,
+            seq,
+            timestamp: header.timestamp,
+            label,
+            repeated,
+            playout,
+        });
+    }
+
+    pub fn rtcp(&mut self, now: Instant, compound: &[u8]) {
+        for item in rtp::feedback(compound) {
+            if let Rtcp::SenderReport { ssrc, ntp, rtp, .. } = item {
+                self.reports.push(Report {
+                    at: now,
+                    ssrc: ssrc.0,
+                    ntp,
+                    rtp,
+                });
+            }
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// NACKs that are due.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) {
+        if self.next.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut more = false;
+        for source in self.sources.values_mut() {
+            source.missing.retain(|_, (_, tries)| *tries < NACK_TRIES);
+            let mut due = Vec::new();
+            for (seq, (last, tries)) in &mut source.missing {
+                if last.is_none_or(|at| now - at >= NACK_AGAIN) {
+                    *last = Some(now);
+                    *tries += 1;
+                    due.push(*seq as u16);
+                }
+            }
+            more |= !source.missing.is_empty();
+            if !due.is_empty() {
+                self.nacks_sent += due.len() as u64;
+                let mut compound = Vec::new();
+                rtp::receiver_report(&mut compound, Ssrc(1), &[]);
+                rtp::nack(&mut compound, Ssrc(1), Ssrc(source.ssrc), due.into_iter());
+                out.push(compound);
+            }
+        }
+        self.next = more.then_some(now + NACK_TICK);
+    }
+
+    pub fn ssrc(&self, kind: MediaKind) -> Option<u32> {
+        self.sources.get(&kind).map(|source| source.ssrc)
+    }
+
+    pub fn of(&self, kind: MediaKind) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().filter(move |seen| seen.kind == kind)
+    }
+
+    pub fn video(&self) -> Vec<&Seen> {
+        self.of(MediaKind::Video).collect()
+    }
+
+    pub fn audio(&self) -> Vec<&Seen> {
+        self.of(MediaKind::Audio).collect()
+    }
+
+    /// Pictures in the order of their sequence numbers. One sent twice (a start over) is two.
+    pub fn frames(&self) -> Vec<Frame> {
+        let mut packets = self.video();
+        packets.sort_by_key(|seen| seen.seq);
+        let mut frames: Vec<Frame> = Vec::new();
+        for seen in packets {
+            match frames.last_mut() {
+                Some(frame)
+                    if (frame.label.source, frame.label.frame) == (seen.label.source, seen.label.frame)
+                        && frame.timestamp == seen.timestamp =>
+                {
+                    frame.packets += 1;
+                    frame.last_at = frame.last_at.max(seen.at);
+                    frame.first_at = frame.first_at.min(seen.at);
+                }
+                _ => frames.push(Frame {
+                    label: seen.label,
+                    timestamp: seen.timestamp,
+                    first_at: seen.at,
+                    last_at: seen.at,
+                    packets: 1,
+                }),
+            }
+        }
+        frames
+    }
+
+    /// Holes in the sequence numbers, from the first to the highest that came.
+    pub fn holes(&self, kind: MediaKind) -> usize {
+        let seqs: BTreeSet<u64> = self.of(kind).map(|seen| seen.seq).collect();
+        match (seqs.first(), seqs.last()) {
+            (Some(first), Some(last)) => (last - first + 1) as usize - seqs.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Source {
+    fn unwrap(&self, seq: u16) -> u64 {
+        if self.highest == 0 {
+            return 0x1_0000 + u64::from(seq);
+        }
+        let distance = seq.wrapping_sub(self.highest as u16) as i16;
+        self.highest.saturating_add_signed(distance.into())
+    }
+}
