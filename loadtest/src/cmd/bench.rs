@@ -85,7 +85,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
             valid &= round.objections.is_empty() && round.totals.connected == *viewers;
             rounds.push(round);
         }
-        let floor = floor::measure(plan, media.audio, *viewers).context("measuring the floor")?;
+        let floor =
+            floor::measure(plan, media.audio, *viewers, floor::PACKETS).context("measuring the floor")?;
         print!("{}", summary(&rounds, &floor));
         all.push(serde_json::json!({ "viewers": viewers, "rounds": rounds, "floor": floor }));
     }
