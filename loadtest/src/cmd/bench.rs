@@ -56,6 +56,8 @@ struct Round {
     viewers: usize,
     totals: ViewerTotals,
     server: ServerInterval,
+    /// CPU time of the server from before the first viewer until all were served, without the packets' part.
+    cpu_ms_per_join: f64,
     publisher: OwnReport,
     objections: Vec<String>,
 }
@@ -85,7 +87,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
             valid &= round.objections.is_empty() && round.totals.connected == *viewers;
             rounds.push(round);
         }
-        let floor = floor::measure(plan, media.audio, *viewers).context("measuring the floor")?;
+        let floor =
+            floor::measure(plan, media.audio, *viewers, floor::PACKETS).context("measuring the floor")?;
         print!("{}", summary(&rounds, &floor));
         all.push(serde_json::json!({ "viewers": viewers, "rounds": rounds, "floor": floor }));
     }
@@ -130,6 +133,10 @@ fn summary(rounds: &[Round], floor: &Floor) -> String {
             spread(|round| Some(round.server.bytes_per_viewer? / 1024.0), 0, "KB").0,
         ),
         (
+            "CPU per join",
+            spread(|round| Some(round.cpu_ms_per_join), 2, "ms").0,
+        ),
+        (
             "first packet p50",
             spread(|round| round.totals.first_packet_ms.p50, 1, "ms").0,
         ),
@@ -170,6 +177,8 @@ fn round(args: &BenchArgs, count: usize) -> anyhow::Result<Round> {
         }
         Ok(now.viewers.len() == count && now.viewers.iter().all(|viewer| viewer.packets() > 0))
     })?;
+    let joined = ServerUse::read(server.pid())?;
+    let packets_while_joining = ViewerTotals::between(None, &viewers.snapshot()?, 1.0).packets;
     rest(args.warm_up);
     let take = || -> anyhow::Result<(ServerUse, Snapshot, Snapshot)> {
         Ok((
@@ -186,9 +195,13 @@ fn round(args: &BenchArgs, count: usize) -> anyhow::Result<Round> {
     let publisher = OwnReport::between(&from.2.own, &to.2.own, seconds);
     let mut objections = totals.own.objections("viewer");
     objections.extend(publisher.objections("publisher"));
+    let server = ServerInterval::between(&idle, &from.0, &to.0, &totals);
+    let forwarding = packets_while_joining as f64 * server.cpu_us_per_packet.unwrap_or(0.0) / 1e6;
+    let joining = (joined.cpu_seconds - idle.cpu_seconds - forwarding).max(0.0);
     Ok(Round {
         viewers: count,
-        server: ServerInterval::between(&idle, &from.0, &to.0, &totals),
+        server,
+        cpu_ms_per_join: joining * 1e3 / count.max(1) as f64,
         totals,
         publisher,
         objections,

@@ -12,6 +12,8 @@ use crate::driver::plan::Snapshot;
 use crate::driver::{ViewerConfig, Viewers};
 use crate::measure::server::ServerUse;
 use crate::report::totals::{ServerInterval, ViewerTotals};
+use crate::scenario::values::Time;
+use crate::scenario::{ArrivalKind, Lossy, SessionSpread, Slow, Stalled, ViewerPart, arrivals};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct WatchArgs {
@@ -27,6 +29,24 @@ pub struct WatchArgs {
     /// New viewers per second; 0 starts all at once
     #[arg(long, default_value_t = 100.0)]
     ramp_per_second: f64,
+    /// How the viewers arrive in that time: even or random
+    #[arg(long, value_enum, default_value_t = ArrivalKind::Even)]
+    arrival: ArrivalKind,
+    /// Mean time a viewer stays; who leaves is replaced
+    #[arg(long, value_parser = duration, requires = "duration")]
+    session_length: Option<Duration>,
+    /// How much these times differ: fixed or exponential
+    #[arg(long, value_enum, default_value_t = SessionSpread::Exponential)]
+    session_spread: SessionSpread,
+    /// Viewers that lose what they get: 30:5 is 5 % lost by 30 % of the viewers
+    #[arg(long, value_name = "SHARE:LOSS", value_parser = lossy)]
+    lossy: Option<Lossy>,
+    /// Viewers that look at their socket only now and then: 10:150ms
+    #[arg(long, value_name = "SHARE:TIME", value_parser = slow)]
+    slow: Option<Slow>,
+    /// Viewers that stop reading some time after they connected: 5:3s
+    #[arg(long, value_name = "SHARE:TIME", value_parser = stalled)]
+    stalled: Option<Stalled>,
     /// Spread the viewers over this many streams
     #[arg(long, default_value_t = 1)]
     streams: usize,
@@ -66,10 +86,26 @@ impl WatchArgs {
             "neither video nor audio is left to watch"
         );
         let urls = stream_urls(&self.url, self.stream_pattern.as_deref(), self.streams.max(1));
-        let mut arrivals = ViewerConfig::ramp(&self.url, self.viewers, self.ramp_per_second);
-        for (arrival, url) in arrivals.iter_mut().zip(urls.iter().cycle()) {
-            arrival.url.clone_from(url);
-        }
+        let over = match self.ramp_per_second > 0.0 {
+            true => Duration::try_from_secs_f64(self.viewers as f64 / self.ramp_per_second)?,
+            false => Duration::ZERO,
+        };
+        let crowd = ViewerPart {
+            count: self.viewers,
+            arrival: self.arrival,
+            over: Time(over),
+            session_length: self.session_length.map(Time),
+            session_spread: self.session_spread,
+            slow: self.slow,
+            lossy: self.lossy,
+            stalled: self.stalled,
+            ..ViewerPart::default()
+        };
+        anyhow::ensure!(
+            crowd.impaired_share() <= 1.0,
+            "the shares of slow, lossy and stalled viewers are more than 100 % together"
+        );
+        let arrivals = arrivals::viewers(&crowd, self.duration.unwrap_or(Duration::MAX), &urls);
         let video = match (self.no_video, self.video.is_empty()) {
             (true, _) => Vec::new(),
             (false, true) => ALL_VIDEO.to_vec(),
@@ -87,6 +123,30 @@ impl WatchArgs {
             srtp: self.srtp,
         })
     }
+}
+
+fn lossy(text: &str) -> Result<Lossy, String> {
+    let (share, loss) = text.split_once(':').ok_or("SHARE:LOSS, such as 30:5")?;
+    Ok(Lossy {
+        share: share.parse()?,
+        loss: loss.parse()?,
+    })
+}
+
+fn slow(text: &str) -> Result<Slow, String> {
+    let (share, every) = text.split_once(':').ok_or("SHARE:TIME, such as 10:150ms")?;
+    Ok(Slow {
+        share: share.parse()?,
+        every: Time(duration(every)?),
+    })
+}
+
+fn stalled(text: &str) -> Result<Stalled, String> {
+    let (share, after) = text.split_once(':').ok_or("SHARE:TIME, such as 5:3s")?;
+    Ok(Stalled {
+        share: share.parse()?,
+        after: Time(duration(after)?),
+    })
 }
 
 struct Moment {

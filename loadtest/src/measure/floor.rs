@@ -16,7 +16,7 @@ use crate::client::srtp::{Profile, SrtpKey};
 use crate::source::synthetic::{self, Frame, VideoPlan};
 
 /// Packets to send in all: enough for a second of CPU time.
-const PACKETS: usize = 800_000;
+pub const PACKETS: usize = 800_000;
 
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Floor {
@@ -25,8 +25,8 @@ pub struct Floor {
     pub cpu_us_per_packet: f64,
 }
 
-/// Runs on the calling thread for about a second, beside a thread that empties the receiving sockets.
-pub fn measure(plan: VideoPlan, audio: bool, destinations: usize) -> std::io::Result<Floor> {
+/// Runs on the calling thread, beside a thread that empties the receiving sockets, until `packets` are sent.
+pub fn measure(plan: VideoPlan, audio: bool, destinations: usize, packets: usize) -> std::io::Result<Floor> {
     let receivers: Vec<UdpSocket> = (0..destinations)
         .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<_, _>>()?;
@@ -41,7 +41,7 @@ pub fn measure(plan: VideoPlan, audio: bool, destinations: usize) -> std::io::Re
             .name("floor-drain".to_owned())
             .spawn(move || empty(receivers, &done))?
     };
-    let result = send_all(plan, audio, &addresses);
+    let result = send_all(plan, audio, &addresses, packets);
     done.store(true, Ordering::Relaxed);
     let _ = drain.join();
     let (packets, cpu_ns) = result?;
@@ -52,7 +52,12 @@ pub fn measure(plan: VideoPlan, audio: bool, destinations: usize) -> std::io::Re
     })
 }
 
-fn send_all(plan: VideoPlan, audio: bool, addresses: &[SocketAddr]) -> std::io::Result<(u64, u64)> {
+fn send_all(
+    plan: VideoPlan,
+    audio: bool,
+    addresses: &[SocketAddr],
+    packets: usize,
+) -> std::io::Result<(u64, u64)> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     let state = UdpSocketState::new((&socket).into())?;
     socket.set_nonblocking(false)?;
@@ -101,7 +106,7 @@ fn send_all(plan: VideoPlan, audio: bool, addresses: &[SocketAddr]) -> std::io::
             sent += burst.len() as u64;
         }
         number += burst.len() as u64;
-        if sent as usize >= PACKETS {
+        if sent as usize >= packets {
             break;
         }
     }

@@ -44,11 +44,11 @@ pub fn viewers(part: &ViewerPart, duration: Duration, urls: &[String]) -> Vec<Ar
             arrivals.push(Arrival {
                 at,
                 url: url.clone(),
-                stay: stay.filter(|stay| at + *stay < duration),
+                stay: stay.filter(|stay| at.saturating_add(*stay) < duration),
                 behaviour,
             });
             match stay {
-                Some(stay) if at + stay + LAST_MOMENT < duration => at += stay,
+                Some(stay) if at.saturating_add(stay + LAST_MOMENT) < duration => at += stay,
                 _ => break,
             }
         }

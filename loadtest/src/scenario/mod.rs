@@ -109,7 +109,7 @@ pub struct ViewerPart {
     pub stalled: Option<Stalled>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ArrivalKind {
     /// At equal distances.
@@ -118,7 +118,7 @@ pub enum ArrivalKind {
     Random,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionSpread {
     /// All stay as long.
@@ -225,12 +225,7 @@ impl Scenario {
         {
             return wrong("viewers.session-length must not be 0");
         }
-        let shares = [
-            self.viewers.slow.map(|slow| slow.share),
-            self.viewers.lossy.map(|lossy| lossy.share),
-            self.viewers.stalled.map(|stalled| stalled.share),
-        ];
-        if shares.into_iter().flatten().map(Percent::share).sum::<f64>() > 1.0 {
+        if self.viewers.impaired_share() > 1.0 {
             return wrong("the shares of slow, lossy and stalled viewers are more than 100 % together");
         }
         Ok(())
@@ -276,6 +271,18 @@ impl Scenario {
             audio: part.audio,
             rtx: part.rtx,
         }
+    }
+}
+
+impl ViewerPart {
+    /// 0 to 1, if it makes sense.
+    pub fn impaired_share(&self) -> f64 {
+        let shares = [
+            self.slow.map(|slow| slow.share),
+            self.lossy.map(|lossy| lossy.share),
+            self.stalled.map(|stalled| stalled.share),
+        ];
+        shares.into_iter().flatten().map(Percent::share).sum()
     }
 }
 

@@ -91,6 +91,16 @@ fn every_ready_scenario_reads_in_both_forms() {
 }
 
 #[test]
+fn the_documented_scenario_is_one() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    for short in [false, true] {
+        Scenario::parse(example, short).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
 fn an_even_crowd_arrives_evenly_at_all_streams() {
     let crowd = crowd("[viewers]\ncount = 4\nover = '2s'");
     let times: Vec<u128> = crowd.iter().map(|arrival| arrival.at.as_millis()).collect();

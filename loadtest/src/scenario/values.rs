@@ -76,7 +76,14 @@ impl TryFrom<Spelled> for Percent {
     type Error = String;
 
     fn try_from(spelled: Spelled) -> Result<Self, String> {
-        let text = spelled.text();
+        spelled.text().parse()
+    }
+}
+
+impl std::str::FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let value: f64 = text.trim_end_matches('%').trim().parse().unwrap_or(f64::NAN);
         match (0.0..=100.0).contains(&value) {
             true => Ok(Self(value)),

@@ -8,7 +8,6 @@ use rtc::rtp::codec::av1::Av1Payloader;
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::codec::h265::HevcPayloader;
 use rtc::rtp::codec::vp8::Vp8Payloader;
-use rtc::rtp::codec::vp9::Vp9Payloader;
 use rtc::rtp::packetizer::Payloader;
 
 use crate::client::offer::VideoCodec;
@@ -87,7 +86,7 @@ impl VideoFile {
                 payloader.enable_picture_id = true;
                 Box::new(payloader)
             }
-            VideoCodec::Vp9 => Box::new(Vp9Payloader::default()),
+            VideoCodec::Vp9 => Box::new(Vp9Cutter::default()),
             VideoCodec::H264 => Box::new(H264Payloader::default()),
             VideoCodec::H265 => Box::new(HevcPayloader),
             VideoCodec::Av1 => Box::new(Av1Payloader {}),
@@ -128,6 +127,39 @@ impl AudioFile {
             return Err(FileError::Empty);
         }
         Ok(Self { packets })
+    }
+}
+
+/// VP9 payloads in non-flexible mode (RFC 9628 §4.2). The stack's own payloader never sets P, so that every frame
+/// would look like a keyframe to a server.
+#[derive(Clone, Debug, Default)]
+struct Vp9Cutter {
+    picture_id: u16,
+}
+
+impl Payloader for Vp9Cutter {
+    fn payload(&mut self, mtu: usize, frame: &Bytes) -> rtc::shared::error::Result<Vec<Bytes>> {
+        const DESCRIPTOR: usize = 3;
+        let inter = if is_keyframe(VideoCodec::Vp9, frame) {
+            0
+        } else {
+            0x40
+        };
+        let pieces: Vec<&[u8]> = frame.chunks(mtu.saturating_sub(DESCRIPTOR).max(1)).collect();
+        let last = pieces.len().saturating_sub(1);
+        let payloads = pieces.iter().enumerate().map(|(index, piece)| {
+            // I and P; B on the first, E on the last; a picture id of 15 bits (M).
+            let edges = if index == 0 { 0x08 } else { 0 } | if index == last { 0x04 } else { 0 };
+            let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
+            [&[0x80 | inter | edges, high, low], *piece].concat().into()
+        });
+        let payloads = payloads.collect();
+        self.picture_id = (self.picture_id + 1) & 0x7fff;
+        Ok(payloads)
+    }
+
+    fn clone_to(&self) -> Box<dyn Payloader> {
+        Box::new(self.clone())
     }
 }
 
@@ -393,6 +425,40 @@ mod tests {
             payloads.len() >= 3,
             "parameter sets together, two slices: {payloads:?}"
         );
+    }
+
+    #[test]
+    fn packets_of_every_codec_show_their_keyframes() {
+        use crate::client::keyframe::inspect;
+        let key: [(VideoCodec, bool, Vec<u8>); 8] = [
+            (VideoCodec::Vp8, true, vec![0x10; 3000]),
+            (VideoCodec::Vp8, false, vec![0x11; 3000]),
+            (VideoCodec::Vp9, true, vec![0x82; 3000]),
+            (VideoCodec::Vp9, false, vec![0x86; 3000]),
+            (VideoCodec::Av1, true, vec![0x12, 0, 0x0a, 2, 1, 1, 0x32, 2, 7, 7]),
+            (VideoCodec::Av1, false, vec![0x12, 0, 0x32, 2, 7, 7]),
+            (VideoCodec::H265, true, vec![0, 0, 0, 1, 0x26, 1, 0xaf, 9]),
+            (VideoCodec::H265, false, vec![0, 0, 0, 1, 0x02, 1, 0xaf, 9]),
+        ];
+        for (codec, keyframe, data) in key {
+            if codec != VideoCodec::H265 {
+                assert_eq!(is_keyframe(codec, &data), keyframe, "{codec:?}");
+            }
+            let file = VideoFile {
+                codec,
+                frames: Vec::new(),
+                length: Duration::ZERO,
+            };
+            let payloads = file.payloader().payload(1150, &data.into()).expect("payloads");
+            let first = payloads.first().expect("a payload");
+            assert_eq!(
+                inspect(codec, first).key,
+                keyframe,
+                "{codec:?} {:x?}",
+                &first[..3]
+            );
+            assert!(payloads.iter().all(|payload| payload.len() <= 1150));
+        }
     }
 
     #[test]
