@@ -281,32 +281,15 @@ fn plots(page: &mut String, outcomes: &[Outcome]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::outcome::Ending;
 
     fn outcome(server: &str) -> Outcome {
-        let sample = |at: f64| Sample {
-            at,
-            ..Sample::of(at, &crate::report::totals::ViewerTotals::default(), None)
-        };
+        let sample = |at: f64| Sample::of(at, &Default::default(), None);
         Outcome {
             scenario: "a <b>".into(),
             description: "c & d".into(),
             server_name: server.into(),
-            short: false,
-            interrupted: false,
-            seconds: 2.0,
-            totals: Default::default(),
-            by_kind: Default::default(),
-            ending: Ending::default(),
-            server: None,
-            memory_growth: None,
-            failed_publishers: 0,
-            publishers: Vec::new(),
-            publisher_thread: Default::default(),
             samples: vec![sample(1.0), sample(2.0)],
-            objections: Vec::new(),
-            broken: Vec::new(),
-            viewers: Vec::new(),
+            ..Outcome::default()
         }
     }
 

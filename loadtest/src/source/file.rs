@@ -88,7 +88,7 @@ impl VideoFile {
             }
             VideoCodec::Vp9 => Box::new(Vp9Cutter::default()),
             VideoCodec::H264 => Box::new(H264Payloader::default()),
-            VideoCodec::H265 => Box::new(HevcPayloader::default()),
+            VideoCodec::H265 => Box::new(HevcPayloader),
             VideoCodec::Av1 => Box::new(Av1Payloader {}),
         }
     }

@@ -1,7 +1,7 @@
 //! What publishers send.
 //!
 //! - [`synthetic`]: frames of chosen size and rhythm, packetised as VP8 or H.264, and Opus-like audio.
-//! - [`file`]: IVF, Annex B and Ogg Opus files, looped.
+//! - [`mod@file`]: IVF, Annex B and Ogg Opus files, looped.
 //! - [`stamp`]: the stamp in each synthetic packet that viewers read latency from.
 
 pub mod file;
