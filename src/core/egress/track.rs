@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::rewriter::{Placed, Playout, Rewriter};
 use crate::core::ids::{PayloadType, SeqNo};
 use crate::core::media::{Codec, MediaKind, ViewerTrack};
-use crate::core::route::{Lane, MediaPacket, SourceKey};
+use crate::core::route::{Lane, LayerBuffer, MediaPacket, SourceKey};
 use crate::sdp::match_codec;
 
 /// A stored keyframe up to this age is started from even if the publisher would send a new one when asked: the
@@ -132,8 +132,7 @@ impl EgressTrack {
             return true;
         };
         let age = now.saturating_duration_since(anchor.arrival);
-        let headless = !anchor.head && layer.buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none();
-        if headless && age < HEAD_DEADLINE {
+        if awaits_head(&layer.buffer, anchor, now) {
             return false;
         }
         let waited = now.saturating_duration_since(since) >= ANSWER_DEADLINE;
@@ -212,6 +211,18 @@ impl EgressTrack {
             return None;
         }
         let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
+        // The buffer lets go of what is before a newer keyframe, and no viewer needs it.
+        let newer = layer
+            .buffer
+            .anchor()
+            .filter(|anchor| anchor.seq > cursor && !awaits_head(&layer.buffer, anchor, now));
+        let cursor = match newer {
+            Some(anchor) => {
+                self.rewriter.skip_to(key, anchor);
+                anchor.seq
+            }
+            None => cursor,
+        };
         let Some(packet) = layer.buffer.since(cursor).next() else {
             self.phase = Phase::Live;
             return None;
@@ -323,6 +334,12 @@ impl EgressTrack {
     pub fn live_timestamp(&self, incoming: u64) -> Option<u32> {
         self.rewriter.live_timestamp(self.key?, incoming)
     }
+}
+
+/// Whether a keyframe lacks what may stand before its first packet, and that may still come.
+fn awaits_head(buffer: &LayerBuffer, anchor: &MediaPacket, now: Instant) -> bool {
+    let headless = !anchor.head && buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none();
+    headless && now.saturating_duration_since(anchor.arrival) < HEAD_DEADLINE
 }
 
 /// The playout-delay extension's three bytes: minimum and maximum in steps of 10 ms, 12 bits each.
