@@ -1,6 +1,7 @@
 //! The shell around the core: threads with real sockets, clocks and queues, each driving one [`Machine`].
 //!
 //! - [`socket`]: binding one UDP socket per worker to one address; receiving and sending with source addresses.
+//! - [`source`]: which source address need not be named.
 //! - [`outbox`]: what the core sends, collected into few system calls (GSO) and held back while the socket is full.
 //! - [`inbox`]: messages from other threads, bounded for media and never refused for control.
 //! - [`event_loop`]: one worker's turn, over and over.
@@ -15,6 +16,7 @@ mod event_loop;
 pub mod inbox;
 mod outbox;
 pub mod socket;
+mod source;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

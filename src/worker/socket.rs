@@ -8,6 +8,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::outbox::{SendError, Wire};
+use super::source::SourceAddresses;
 use crate::core::machine::Path;
 
 /// What is asked of the kernel for each socket and direction. A keyframe to hundreds of viewers, or 100 ms of
@@ -107,6 +108,7 @@ pub(super) struct Link {
     state: UdpSocketState,
     is_ipv6: bool,
     gso: Gso,
+    sources: SourceAddresses,
     now: Instant,
 }
 
@@ -119,6 +121,7 @@ impl Link {
             state,
             is_ipv6,
             gso: Gso::On,
+            sources: SourceAddresses::default(),
             now,
         })
     }
@@ -168,6 +171,8 @@ impl Wire for Link {
     }
 
     fn send(&mut self, path: &Path, contents: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        let local = self.sources.to_name(path.remote.ip(), path.local, self.now);
+        let path = &Path { local, ..*path };
         let (destination, src_ip) = self.destination(path).ok_or(SendError::Address)?;
         let transmit = Transmit {
             destination,
