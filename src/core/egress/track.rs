@@ -26,6 +26,9 @@ const FIRST_RESTART: Duration = Duration::from_millis(200);
 const SWITCH_PATIENCE: Duration = Duration::from_secs(1);
 /// Shorter where it is not known whether it answers.
 const TRIAL_PATIENCE: Duration = Duration::from_millis(500);
+/// A switch from the stored keyframe costs a run-up, which a viewer that cannot make up its mind gets at most this
+/// often; the next keyframe serves it anyway.
+const SWITCH_INTERVAL: Duration = Duration::from_millis(500);
 /// And where the old layer has stopped, so that the picture stands still meanwhile.
 const STALLED_PATIENCE: Duration = Duration::from_millis(150);
 /// What a run-up sends at once, before the pace counts: the keyframe itself, in most streams.
@@ -209,7 +212,11 @@ impl EgressTrack {
             None => TRIAL_PATIENCE,
             Some(true) => SWITCH_PATIENCE,
         };
+        let lately = self
+            .started
+            .is_some_and(|at| now.saturating_duration_since(at) < SWITCH_INTERVAL);
         if let Some(anchor) = layer.buffer.anchor()
+            && !lately
             && now.saturating_duration_since(since) >= patience
             && !(is_headless(layer, anchor) && now.saturating_duration_since(anchor.arrival) < HEAD_DEADLINE)
         {

@@ -6,6 +6,7 @@ use super::network::Conditions;
 use super::publisher::PublisherSpec;
 use super::viewer::ViewerSpec;
 use super::world::{Id, World, ms, seconds};
+use crate::control::{LayerRequest, NoLayer};
 use crate::core::ids::{Rid, WorkerId};
 use crate::core::media::{LayerChoice, MediaKind};
 use crate::core::route::Message;
@@ -37,6 +38,19 @@ fn choose(world: &mut World, viewer: Id, choice: LayerChoice) {
     let (session, worker) = (world.client(viewer).session, world.client(viewer).worker);
     let message = Message::ChooseLayer { session, choice };
     world.post(WorkerId(worker as u16), message);
+}
+
+/// As HTTP has it done.
+fn request(world: &mut World, viewer: Id, rid: Option<&str>) -> Result<(), NoLayer> {
+    let request = LayerRequest {
+        rid: rid.map(str::to_owned),
+        ..LayerRequest::default()
+    };
+    let outcome = world
+        .control
+        .choose_layer(&world.client(viewer).session, &request);
+    world.take_posted();
+    outcome
 }
 
 /// The layer of the newest packet.
@@ -188,6 +202,25 @@ fn a_deaf_publishers_layers_are_changed_from_the_stored_keyframe_on() {
     assert!(asked < 12, "{asked} requests to one that never answers");
 }
 
+/// Each of its wishes would cost a group of pictures.
+#[test]
+fn a_viewer_that_cannot_make_up_its_mind_gets_two_run_ups_a_second() {
+    let (mut world, _) = published(413, PublisherSpec::obs_simulcast());
+    let viewer = watching(&mut world, 0);
+    world.run_for(seconds(1));
+    for round in 0..100 {
+        choose(&mut world, viewer, named(["2", "1", "0"][round % 3]));
+        world.run_for(ms(30));
+    }
+    let video = world.viewer(viewer).video();
+    let switches = video
+        .windows(2)
+        .filter(|pair| pair[0].label.layer != pair[1].label.layer);
+    let switches = switches.count();
+    assert!((3..=8).contains(&switches), "{switches} in three seconds");
+    is_seamless(&world, viewer);
+}
+
 #[test]
 fn loss_on_both_ways_leaves_no_hole() {
     let mut world = World::new(406, 1);
@@ -281,6 +314,30 @@ fn a_publisher_that_pauses_altogether_has_not_stopped_a_layer() {
     world.run_for(seconds(1));
     let video = world.viewer(viewer).video();
     assert!(video.iter().all(|seen| seen.label.layer == 2));
+}
+
+#[test]
+fn a_wish_counts_before_the_viewer_is_connected_and_after() {
+    let (mut world, publisher) = published(414, PublisherSpec::obs_simulcast());
+    let largest = LayerChoice {
+        max_height: Some(360),
+        ..LayerChoice::default()
+    };
+    let viewer = world.watch_layer("a", ViewerSpec::chromium(), 1, largest);
+    assert_eq!(request(&mut world, viewer, Some("2")), Ok(()));
+    world.connect(viewer);
+    world.run_for(seconds(1));
+    let video = world.viewer(viewer).video();
+    assert!(!video.is_empty() && video.iter().all(|seen| seen.label.layer == 2));
+    assert_eq!(request(&mut world, viewer, Some("0")), Ok(()));
+    world.run_for(seconds(1));
+    assert_eq!(plays(&world, viewer), 0);
+    assert_eq!(request(&mut world, viewer, None), Ok(()));
+    world.run_for(seconds(1));
+    assert_eq!(plays(&world, viewer), 1, "as high as its POST said");
+    assert_eq!(request(&mut world, viewer, Some("3")), Err(NoLayer::Rid));
+    assert_eq!(request(&mut world, publisher, None), Err(NoLayer::Publisher));
+    is_seamless(&world, viewer);
 }
 
 #[test]
