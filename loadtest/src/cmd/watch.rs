@@ -8,10 +8,9 @@ use super::publish::stream_urls;
 use crate::client::dtls::SrtpChoice;
 use crate::client::offer::{ALL_VIDEO, VideoCodec};
 use crate::client::viewer::ViewerMedia;
-use crate::driver::plan::Snapshot;
 use crate::driver::{ViewerConfig, Viewers};
+use crate::measure::moment::Moment;
 use crate::measure::server::ServerUse;
-use crate::report::totals::{ServerInterval, ViewerTotals};
 use crate::scenario::values::Time;
 use crate::scenario::{ArrivalKind, Lossy, SessionSpread, Slow, Stalled, ViewerPart, arrivals};
 
@@ -149,31 +148,17 @@ fn stalled(text: &str) -> Result<Stalled, String> {
     })
 }
 
-struct Moment {
-    snapshot: Snapshot,
-    server: Option<ServerUse>,
-}
-
 pub fn run(args: &WatchArgs) -> anyhow::Result<bool> {
-    let read_server = || args.pid.map(ServerUse::read).transpose();
-    let idle = read_server()?;
+    let idle = args.pid.map(ServerUse::read).transpose()?;
     let viewers = Viewers::start(args.config()?)?;
-    let take = || {
-        anyhow::Ok(Moment {
-            server: read_server()?,
-            snapshot: viewers.snapshot()?,
-        })
-    };
+    let take = || Moment::take(&viewers, args.pid);
     let start = take()?;
     let mut pace = Pace::start(Duration::from_secs(1), args.duration)?;
-    let mut before = Moment {
-        snapshot: start.snapshot.clone(),
-        server: start.server,
-    };
+    let mut before = start.clone();
     loop {
         let beat = pace.wait();
         let now = take()?;
-        let (totals, server) = interval(idle, &before, &now);
+        let (totals, server) = now.since(&before, idle);
         println!("{}", totals.live_line(server.as_ref()));
         let over = totals.failed == args.viewers && args.viewers > 0;
         if beat == Beat::Over || over {
@@ -183,23 +168,9 @@ pub fn run(args: &WatchArgs) -> anyhow::Result<bool> {
     }
 }
 
-fn interval(idle: Option<ServerUse>, from: &Moment, to: &Moment) -> (ViewerTotals, Option<ServerInterval>) {
-    let seconds = to
-        .snapshot
-        .at
-        .saturating_duration_since(from.snapshot.at)
-        .as_secs_f64();
-    let totals = ViewerTotals::between(Some(&from.snapshot), &to.snapshot, seconds);
-    let server = match (idle, from.server, to.server) {
-        (Some(idle), Some(from), Some(to)) => Some(ServerInterval::between(&idle, &from, &to, &totals)),
-        _ => None,
-    };
-    (totals, server)
-}
-
 /// True when every viewer was served and the result is not our own fault.
 fn finish(args: &WatchArgs, idle: Option<ServerUse>, start: &Moment, end: &Moment) -> anyhow::Result<bool> {
-    let (totals, server) = interval(idle, start, end);
+    let (totals, server) = end.since(start, idle);
     println!("\n{} s in all", totals.seconds.round());
     print!("{}", totals.table());
     if let Some(server) = &server {

@@ -12,7 +12,7 @@ h1{font-size:1.7rem}h2{margin-top:3rem;border-top:1px solid #ccc;padding-top:1.5
 table{border-collapse:collapse;width:100%}caption{text-align:left;color:#555;padding-bottom:.4rem}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .8rem .35rem 0;border-bottom:1px solid #e3e3e3}\
 td.value{white-space:nowrap;font-variant-numeric:tabular-nums;font-weight:600}td.meaning{color:#555}\
-figure{margin:1.5rem 0}figcaption{color:#555}svg{max-width:100%;height:auto}.scroll{overflow-x:auto}\
+figure{margin:1.5rem 0}figcaption{color:#555}svg{width:100%;height:auto}.scroll{overflow-x:auto}\
 .verdict{display:inline-block;padding:.1rem .7rem;border-radius:1rem;color:#fff;background:#0b6b3a}\
 .verdict.bad{background:#a3211b}.note{border-left:4px solid #a3211b;padding:.2rem 1rem;background:#fbeeed}";
 
@@ -281,32 +281,15 @@ fn plots(page: &mut String, outcomes: &[Outcome]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::outcome::Ending;
 
     fn outcome(server: &str) -> Outcome {
-        let sample = |at: f64| Sample {
-            at,
-            ..Sample::of(at, &crate::report::totals::ViewerTotals::default(), None)
-        };
+        let sample = |at: f64| Sample::of(at, &Default::default(), None);
         Outcome {
             scenario: "a <b>".into(),
             description: "c & d".into(),
             server_name: server.into(),
-            short: false,
-            interrupted: false,
-            seconds: 2.0,
-            totals: Default::default(),
-            by_kind: Default::default(),
-            ending: Ending::default(),
-            server: None,
-            memory_growth: None,
-            failed_publishers: 0,
-            publishers: Vec::new(),
-            publisher_thread: Default::default(),
             samples: vec![sample(1.0), sample(2.0)],
-            objections: Vec::new(),
-            broken: Vec::new(),
-            viewers: Vec::new(),
+            ..Outcome::default()
         }
     }
 

@@ -29,7 +29,8 @@ pub fn svg(label: &str, unit: &str, lines: &[Line<'_>]) -> Option<String> {
     }
     // From 0 on, always: a plot that begins elsewhere makes much of little.
     // Room for the names of several lines.
-    let room = if lines.len() > 1 { 1.35 } else { 1.08 };
+    let names = if lines.len() > 1 { lines.len() } else { 0 };
+    let room = 1.08 + 0.15 * names as f64;
     let top = if top > 0.0 { top * room } else { 1.0 };
     let mut text = String::new();
     // Writing to a String cannot fail, and an area of constant size can be divided.

@@ -178,3 +178,83 @@ impl Limits {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(text: &str) -> Limits {
+        toml::from_str(text).expect("limits")
+    }
+
+    fn totals(loss_after_repair: f64) -> ViewerTotals {
+        ViewerTotals {
+            viewers: 10,
+            failed: 1,
+            loss_after_repair,
+            ..ViewerTotals::default()
+        }
+    }
+
+    fn names(limits: &Limits, outcome: &Outcome) -> Vec<&'static str> {
+        limits
+            .broken_by(outcome)
+            .iter()
+            .map(|broken| broken.limit)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_within_its_limit_or_has_none_is_not_broken() {
+        let outcome = Outcome {
+            totals: totals(0.5),
+            ..Outcome::default()
+        };
+        assert_eq!(names(&limits(""), &outcome), [""; 0]);
+        assert_eq!(
+            names(&limits("max-failed = 10\nmax-loss-after-repair = 0.5"), &outcome),
+            [""; 0]
+        );
+        let broken = limits("max-failed = 9.9\nmax-loss-after-repair = 0.4");
+        assert_eq!(names(&broken, &outcome), ["max-failed", "max-loss-after-repair"]);
+        let said = broken.broken_by(&outcome)[1].to_string();
+        assert_eq!(said, "max-loss-after-repair: 0.500 %, allowed 0.4 %");
+    }
+
+    #[test]
+    fn lossy_viewers_do_not_spoil_the_others_figures() {
+        let outcome = Outcome {
+            totals: totals(5.0),
+            by_kind: [("well", totals(0.0)), ("lossy", totals(5.0))].into(),
+            ..Outcome::default()
+        };
+        assert_eq!(names(&limits("max-loss-after-repair = 0.1"), &outcome), [""; 0]);
+    }
+
+    #[test]
+    fn what_should_have_been_measured_and_was_not_breaks_its_limit() {
+        let outcome = Outcome::default();
+        assert_eq!(
+            names(&limits("max-latency-p99 = '1s'"), &outcome),
+            ["max-latency-p99"]
+        );
+        // Without a process there is nothing to measure it by.
+        assert_eq!(names(&limits("max-memory-growth = 1"), &outcome), [""; 0]);
+    }
+
+    #[test]
+    fn dark_and_unserved_viewers_are_counted_in_percent() {
+        let outcome = Outcome {
+            ending: Ending {
+                due: 10,
+                unserved: 1,
+                lit: 3,
+                dark: 1,
+            },
+            ..Outcome::default()
+        };
+        let broken = limits("max-unserved = 9\nmax-dark-at-end = 24").broken_by(&outcome);
+        let found: Vec<Option<f64>> = broken.iter().map(|broken| broken.found).collect();
+        assert_eq!(found, [Some(10.0), Some(25.0)]);
+    }
+}

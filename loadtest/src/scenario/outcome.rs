@@ -13,7 +13,7 @@ use crate::driver::plan::Snapshot;
 use crate::measure::own::OwnReport;
 use crate::report::totals::{ServerInterval, ViewerTotals};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Outcome {
     pub scenario: String,
     pub description: String,

@@ -12,9 +12,10 @@ use crate::client::peer::PeerState;
 use crate::cmd::pace::{Beat, Pace, until};
 use crate::driver::plan::Snapshot;
 use crate::driver::{PublisherConfig, Publishers, ViewerConfig, Viewers};
+use crate::measure::moment::Moment;
 use crate::measure::own::OwnReport;
 use crate::measure::server::ServerUse;
-use crate::report::totals::{ServerInterval, ViewerTotals};
+use crate::report::totals::ViewerTotals;
 
 /// A server to carry scenarios out against.
 #[derive(Clone, Debug)]
@@ -33,11 +34,6 @@ pub struct Target {
 const RETRY: Duration = Duration::from_secs(1);
 /// Who has no new picture at the end had none in this time.
 const DARK_SECONDS: usize = 2;
-
-struct Moment {
-    snapshot: Snapshot,
-    server: Option<ServerUse>,
-}
 
 /// `progress` gets a line each second.
 pub fn run(
@@ -65,8 +61,7 @@ pub fn run(
         retry: Some(RETRY),
     })?;
     wait_for(&publishers, streams.len())?;
-    let read_server = || target.pid.map(ServerUse::read).transpose();
-    let idle = read_server()?;
+    let idle = target.pid.map(ServerUse::read).transpose()?;
     let duration = scenario.duration.0;
     let viewers = Viewers::start(ViewerConfig {
         arrivals: arrivals::viewers(&scenario.viewers, duration, &urls(&target.whep)),
@@ -74,25 +69,17 @@ pub fn run(
         media: scenario.watched(),
         srtp: scenario.viewers.srtp,
     })?;
-    let take = || {
-        anyhow::Ok(Moment {
-            server: read_server().context("the server's process has ended")?,
-            snapshot: viewers.snapshot()?,
-        })
-    };
+    let take = || Moment::take(&viewers, target.pid);
     let publisher_start = publishers.snapshot()?.own;
     let start = take()?;
     let mut pace = Pace::start(Duration::from_secs(1), Some(duration))?;
     let mut recent = VecDeque::from([start.snapshot.clone()]);
-    let mut before = Moment {
-        snapshot: start.snapshot.clone(),
-        server: start.server,
-    };
+    let mut before = start.clone();
     let mut samples = Vec::new();
     let end = loop {
         let beat = pace.wait();
         let now = take()?;
-        let (totals, server) = interval(idle, &before, &now);
+        let (totals, server) = now.since(&before, idle);
         // A last piece of a second says nothing.
         if totals.seconds > 0.5 {
             progress(&totals.live_line(server.as_ref()));
@@ -109,7 +96,7 @@ pub fn run(
     };
     let interrupted = pace.elapsed() + Duration::from_millis(100) < duration;
     let published = publishers.snapshot()?;
-    let (totals, server) = interval(idle, &start, &end);
+    let (totals, server) = end.since(&start, idle);
     let publisher_thread = OwnReport::between(&publisher_start, &published.own, totals.seconds);
     let mut objections = totals.own.objections("viewer");
     objections.extend(publisher_thread.objections("publisher"));
@@ -165,16 +152,6 @@ fn wait_for(publishers: &Publishers, count: usize) -> anyhow::Result<()> {
             >= count)
     });
     waited.context("publishing failed")
-}
-
-fn interval(idle: Option<ServerUse>, from: &Moment, to: &Moment) -> (ViewerTotals, Option<ServerInterval>) {
-    let apart = to.snapshot.at.saturating_duration_since(from.snapshot.at);
-    let totals = ViewerTotals::between(Some(&from.snapshot), &to.snapshot, apart.as_secs_f64());
-    let server = match (idle, from.server, to.server) {
-        (Some(idle), Some(from), Some(to)) => Some(ServerInterval::between(&idle, &from, &to, &totals)),
-        _ => None,
-    };
-    (totals, server)
 }
 
 fn by_kind(from: &Snapshot, to: &Snapshot, seconds: f64) -> BTreeMap<&'static str, ViewerTotals> {

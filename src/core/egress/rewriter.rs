@@ -213,6 +213,35 @@ impl Rewriter {
         });
     }
 
+    /// A newer keyframe came while stored packets were still being sent: what is between is left out, and `packet`
+    /// comes next, on the live timeline that the run-up promised.
+    pub fn skip_to(&mut self, key: SourceKey, packet: &MediaPacket) {
+        let Some(segment) = self.segments.back().filter(|segment| segment.key == key) else {
+            return;
+        };
+        let Timeline::Live { shift, .. } = segment.timeline else {
+            return;
+        };
+        let (skew, first_picture) = (segment.skew, segment.picture);
+        let picture = self.last.map_or(first_picture, |_| self.next_picture(packet));
+        let seq = self.last.map_or(self.first_seq, |last| last.seq + 1);
+        if self.last.is_some() {
+            self.close();
+        } else {
+            self.segments.clear();
+        }
+        self.push(Segment {
+            key,
+            from: packet.seq.0,
+            until: u64::MAX,
+            seq_shift: seq.wrapping_sub(packet.seq.0),
+            timeline: Timeline::Live { shift, joint: None },
+            skew,
+            picture,
+            after_run_up: true,
+        });
+    }
+
     /// Places a packet that is sent for the first time. `None`: it is of no current segment.
     #[inline]
     pub fn place(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<Placed> {
@@ -492,6 +521,37 @@ mod tests {
         assert_eq!(
             rewriter.place(A, &packet(1005, 5 * 3000, start), start),
             Some(sent[5])
+        );
+    }
+
+    #[test]
+    fn a_newer_keyframe_cuts_a_run_up_short_without_a_hole() {
+        let start = origin();
+        let mut buffer = LayerBuffer::new(BufferLimits::default());
+        for n in 0..100u64 {
+            buffer.insert(packet(1000 + n, n * 3000, start));
+        }
+        let mut rewriter = Rewriter::new(90_000, 0, 0);
+        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), Join::Afresh, start);
+        for n in 0..40u64 {
+            rewriter
+                .place(A, &packet(1000 + n, n * 3000, start), start)
+                .unwrap();
+        }
+        let keyframe = packet(1105, 105 * 3000, start);
+        rewriter.skip_to(A, &keyframe);
+        let placed = rewriter.place(A, &keyframe, start).unwrap();
+        assert_eq!(placed.seq, 40);
+        assert_eq!(
+            placed.timestamp,
+            99 * 90 + 6 * 3000,
+            "as if nothing had been left out"
+        );
+        assert_eq!(rewriter.source_of(39), Some((A, SeqNo(1039))));
+        assert_eq!(
+            rewriter.place(A, &packet(1041, 41 * 3000, start), start),
+            None,
+            "left out for good"
         );
     }
 

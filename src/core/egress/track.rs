@@ -6,7 +6,7 @@ use super::rewriter::{Join, Placed, Playout, Rewriter};
 use super::selector::LayerSelector;
 use crate::core::ids::{PayloadType, SeqNo};
 use crate::core::media::{Codec, LayerChoice, MediaKind, ViewerTrack};
-use crate::core::route::{Lane, Layer, MediaPacket, SourceKey};
+use crate::core::route::{Lane, Layer, LayerBuffer, MediaPacket, SourceKey};
 use crate::sdp::match_codec;
 
 /// A stored keyframe up to this age is started from even if the publisher would send a new one when asked: the
@@ -170,7 +170,7 @@ impl EgressTrack {
             return true;
         };
         let age = now.saturating_duration_since(anchor.arrival);
-        if is_headless(layer, anchor) && age < HEAD_DEADLINE {
+        if awaits_head(&layer.buffer, anchor, now) {
             return false;
         }
         let waited = now.saturating_duration_since(since) >= ANSWER_DEADLINE;
@@ -218,7 +218,7 @@ impl EgressTrack {
         if let Some(anchor) = layer.buffer.anchor()
             && !lately
             && now.saturating_duration_since(since) >= patience
-            && !(is_headless(layer, anchor) && now.saturating_duration_since(anchor.arrival) < HEAD_DEADLINE)
+            && !awaits_head(&layer.buffer, anchor, now)
         {
             self.start_run_up(lane, key, limits, now);
             return false;
@@ -317,9 +317,24 @@ impl EgressTrack {
         if budget <= 0.0 {
             return None;
         }
-        let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch);
-        // At live, or the layer's sequence has started over.
-        let Some(packet) = layer.and_then(|layer| layer.buffer.since(cursor).next()) else {
+        // The layer's sequence may have started over.
+        let Some(layer) = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch) else {
+            self.phase = Phase::Live;
+            return None;
+        };
+        // The buffer lets go of what is before a newer keyframe, and no viewer needs it.
+        let newer = layer
+            .buffer
+            .anchor()
+            .filter(|anchor| anchor.seq > cursor && !awaits_head(&layer.buffer, anchor, now));
+        let cursor = match newer {
+            Some(anchor) => {
+                self.rewriter.skip_to(key, anchor);
+                anchor.seq
+            }
+            None => cursor,
+        };
+        let Some(packet) = layer.buffer.since(cursor).next() else {
             self.phase = Phase::Live;
             return None;
         };
@@ -444,9 +459,10 @@ impl EgressTrack {
     }
 }
 
-/// What may belong before the keyframe's first packet is not there (yet).
-fn is_headless(layer: &Layer, anchor: &MediaPacket) -> bool {
-    !anchor.head && layer.buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none()
+/// Whether a keyframe lacks what may stand before its first packet, and that may still come.
+fn awaits_head(buffer: &LayerBuffer, anchor: &MediaPacket, now: Instant) -> bool {
+    let headless = !anchor.head && buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none();
+    headless && now.saturating_duration_since(anchor.arrival) < HEAD_DEADLINE
 }
 
 /// The playout-delay extension's three bytes: minimum and maximum in steps of 10 ms, 12 bits each.

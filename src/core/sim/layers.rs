@@ -75,7 +75,13 @@ fn is_seamless(world: &World, viewer: Id) {
     for pair in packets.windows(2) {
         let (old, new) = (pair[0], pair[1]);
         let step = i64::from(new.timestamp.wrapping_sub(old.timestamp) as i32);
-        assert!((0..2 * PICTURE).contains(&step), "{step} ticks: {old:?}, {new:?}");
+        // A keyframe may cut a run-up short: the time that it took is on the timeline.
+        let most = if new.label.keyframe {
+            8 * PICTURE
+        } else {
+            2 * PICTURE
+        };
+        assert!((0..most).contains(&step), "{step} ticks: {old:?}, {new:?}");
         if old.label.layer != new.label.layer {
             assert!(
                 new.label.keyframe && new.label.index == 0,
@@ -93,7 +99,7 @@ fn is_seamless(world: &World, viewer: Id) {
     let frames = watched.frames();
     for pair in frames.windows(2) {
         let (old, new) = (&pair[0], &pair[1]);
-        assert!(old.is_complete() || old.label.layer != new.label.layer, "{old:?}");
+        assert!(old.is_complete() || new.label.keyframe, "{old:?}");
     }
 }
 
