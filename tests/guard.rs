@@ -476,7 +476,7 @@ mod hand_over {
             id: SessionId::random(),
             stream: "live".parse().unwrap(),
             transport: client.transport_spec(&server),
-            role: RoleSpec::Viewer(ViewerMedia { tracks: Vec::new() }),
+            role: RoleSpec::Viewer(ViewerMedia::default()),
         }));
         let claim = directory.claim(&server.ufrag, WorkerId(0), |_| true);
         assert!(matches!(claim, Claim::Mine(_)));

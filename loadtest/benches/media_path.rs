@@ -58,13 +58,14 @@ fn rewrite(criterion: &mut Criterion) {
         keyframe: seq.is_multiple_of(PACKETS),
         head: false,
         opens: false,
+        picture: Default::default(),
         carried: Carried::default(),
     };
     let key = SourceKey { layer: 0, epoch: 0 };
     let mut rewriters: Vec<Rewriter> = (0..VIEWERS)
         .map(|viewer| {
             let mut rewriter = Rewriter::new(90_000, viewer as u16, 7);
-            rewriter.begin_live(key, &packet(0), now);
+            rewriter.begin_live(key, &packet(0), None, now);
             rewriter
         })
         .collect();

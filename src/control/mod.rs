@@ -4,7 +4,9 @@
 //! packet's way.
 //!
 //! - [`registry`]: the sessions and streams, and the rules about them.
+//! - [`layers`]: viewers' wishes for a layer.
 
+mod layers;
 mod registry;
 
 use std::net::SocketAddr;
@@ -14,10 +16,11 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::core::directory::Directory;
 use crate::core::ids::{SessionId, Ssrc, StreamName, WorkerId};
 use crate::core::media::{
-    Fingerprint, IceCredentials, MediaKind, RoleSpec, SessionSpec, StreamCodecs, TransportSpec,
+    Fingerprint, IceCredentials, LayerChoice, MediaKind, RoleSpec, SessionSpec, StreamCodecs, TransportSpec,
 };
 use crate::core::route::{EndReason, Message, Notice, Source};
 use crate::sdp::{AnswerParams, Offer, Reject, answer_publisher, answer_viewer};
+pub use layers::{LayerRequest, NoLayer};
 use registry::Registry;
 
 /// What a second publisher on a stream meets.
@@ -185,7 +188,12 @@ impl Control {
         Ok(accepted)
     }
 
-    pub fn watch(&self, stream: &StreamName, offer: &Offer) -> Result<Accepted, Refused> {
+    pub fn watch(
+        &self,
+        stream: &StreamName,
+        offer: &Offer,
+        layers: LayerChoice,
+    ) -> Result<Accepted, Refused> {
         self.check_caps()?;
         let codecs = {
             let registry = self.registry();
@@ -205,7 +213,8 @@ impl Control {
         }
         let local_ice = new_credentials();
         let params = self.answer_params(&local_ice, stream);
-        let (answer, media) = answer_viewer(offer, &params, codecs.as_ref(), &mut new_ssrc())?;
+        let (answer, mut media) = answer_viewer(offer, &params, codecs.as_ref(), &mut new_ssrc())?;
+        media.layers = layers;
         Ok(self.create(
             SessionId::random(),
             stream,
@@ -260,15 +269,15 @@ impl Control {
     pub fn notice(&self, worker: WorkerId, notice: Notice, now: SystemTime) {
         match notice {
             Notice::Claimed { session } => {
-                // Deleted between the offer and the first check: the worker is told now that there is one.
-                if !self.registry().claimed(session, worker) {
-                    self.send(
-                        worker,
-                        Message::End {
-                            session,
-                            reason: EndReason::Deleted,
-                        },
-                    );
+                let claimed = self.registry().claimed(session, worker);
+                // What was wished between the offer and the first check the worker is told now that there is one.
+                match claimed {
+                    Some(None) => {}
+                    Some(Some(choice)) => self.send(worker, Message::ChooseLayer { session, choice }),
+                    None => {
+                        let reason = EndReason::Deleted;
+                        self.send(worker, Message::End { session, reason });
+                    }
                 }
             }
             Notice::Connected { session } => {
@@ -376,7 +385,9 @@ impl Control {
             transport,
             role,
         });
-        let etag = self.registry().add(id, kind, stream.clone(), remote_ice);
+        let etag = self
+            .registry()
+            .add(id, kind, stream.clone(), remote_ice, &spec.role);
         self.0.directory.add(spec);
         Accepted { id, etag, answer }
     }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{SessionInfo, SessionRole, StreamInfo};
-use crate::core::ids::{SessionId, StreamName, WorkerId};
-use crate::core::media::{IceCredentials, StreamCodecs};
+use super::{LayerRequest, NoLayer, SessionInfo, SessionRole, StreamInfo};
+use crate::core::ids::{Mid, Rid, SessionId, StreamName, WorkerId};
+use crate::core::media::{IceCredentials, LayerChoice, MediaKind, RoleSpec, StreamCodecs};
 
 /// A session whose peer sent no first check is freed after this (spec point 20). Workers use the same for one that
 /// did but went no further.
@@ -28,6 +28,14 @@ struct Session {
     connected: bool,
     /// Of a publisher.
     codecs: StreamCodecs,
+    /// Of a publisher: the layers it offered, none without simulcast.
+    rids: Vec<Rid>,
+    /// Of a viewer: its video's.
+    mid: Option<Mid>,
+    /// Of a viewer: as its POST said.
+    max_height: Option<u16>,
+    /// Of a viewer that no worker has yet: what it wished meanwhile.
+    choice: Option<LayerChoice>,
     /// Set by the first sweep that sees the session unclaimed.
     unclaimed_since: Option<Instant>,
 }
@@ -54,12 +62,25 @@ impl Registry {
         role: SessionRole,
         stream: StreamName,
         remote_ice: IceCredentials,
+        media: &RoleSpec,
     ) -> String {
         let etag = new_etag();
         if role == SessionRole::Viewer {
             self.streams.entry(stream.clone()).or_default().viewers += 1;
         }
         self.handshakes += 1;
+        let video = MediaKind::Video;
+        let (rids, mid, max_height) = match media {
+            RoleSpec::Publisher(media) => {
+                let track = media.tracks.iter().find(|track| track.kind == video);
+                (track.map_or(Vec::new(), |track| track.rids.clone()), None, None)
+            }
+            RoleSpec::Viewer(media) => {
+                let track = media.tracks.iter().find(|track| track.kind == video);
+                let mid = track.map(|track| track.mid.clone());
+                (Vec::new(), mid, media.layers.max_height)
+            }
+        };
         let session = Session {
             role,
             stream,
@@ -68,6 +89,10 @@ impl Registry {
             owner: None,
             connected: false,
             codecs: StreamCodecs::default(),
+            rids,
+            mid,
+            max_height,
+            choice: None,
             unclaimed_since: None,
         };
         self.sessions.insert(id, session);
@@ -83,15 +108,41 @@ impl Registry {
         })
     }
 
-    /// False when the session is not known (any more).
-    pub fn claimed(&mut self, id: SessionId, worker: WorkerId) -> bool {
-        match self.sessions.get_mut(&id) {
-            Some(session) => {
-                session.owner = Some(worker);
-                true
-            }
-            None => false,
+    /// `None` when the session is not known (any more); otherwise the layer that was chosen before.
+    pub fn claimed(&mut self, id: SessionId, worker: WorkerId) -> Option<Option<LayerChoice>> {
+        let session = self.sessions.get_mut(&id)?;
+        session.owner = Some(worker);
+        Some(session.choice.take())
+    }
+
+    /// Who is to carry the choice out, if somebody has the session already.
+    pub fn choose_layer(
+        &mut self,
+        id: SessionId,
+        request: &LayerRequest,
+    ) -> Result<(Option<WorkerId>, LayerChoice), NoLayer> {
+        let session = self.sessions.get(&id).ok_or(NoLayer::Session)?;
+        if session.role == SessionRole::Publisher {
+            return Err(NoLayer::Publisher);
         }
+        let mid = session.mid.as_ref().ok_or(NoLayer::Media)?;
+        let media = request.media.as_deref().unwrap_or("0");
+        if media != "0" && media != mid.as_str() {
+            return Err(NoLayer::Media);
+        }
+        if let Some(rid) = &request.rid {
+            let publisher = self.publisher(&session.stream).ok_or(NoLayer::Rid)?;
+            let known = publisher.rids.iter().any(|known| known.as_str() == rid);
+            if !known {
+                return Err(NoLayer::Rid);
+            }
+        }
+        let session = self.sessions.get_mut(&id).ok_or(NoLayer::Session)?;
+        let choice = request.choice(session.max_height);
+        if session.owner.is_none() {
+            session.choice = Some(choice.clone());
+        }
+        Ok((session.owner, choice))
     }
 
     pub fn connected(&mut self, id: SessionId, now: SystemTime) -> Option<Connected> {

@@ -191,6 +191,16 @@ pub struct PublisherTrack {
 pub struct ViewerMedia {
     /// At most one audio and one video track, in m-line order. Rejected m-lines are not here.
     pub tracks: Vec<ViewerTrack>,
+    pub layers: LayerChoice,
+}
+
+/// Which of a stream's layers a viewer wants. By default the best one, chosen automatically.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayerChoice {
+    /// This one, while it is there; otherwise as if none had been named.
+    pub rid: Option<Rid>,
+    /// The largest picture not higher than this, in pixels; where all are higher, the smallest.
+    pub max_height: Option<u16>,
 }
 
 #[derive(Clone, Debug)]

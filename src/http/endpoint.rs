@@ -1,5 +1,8 @@
 //! What the WHIP and the WHEP endpoint share: an offer comes in by POST, a session with an answer goes out.
 
+use std::num::NonZeroU16;
+
+use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -7,9 +10,10 @@ use serde::Deserialize;
 use super::auth::{Credentials, Right};
 use super::problem::Problem;
 use super::router::App;
-use super::{cors, etag};
+use super::{cors, etag, layer};
 use crate::control::{Accepted, Refused};
 use crate::core::ids::{StreamName, StreamNameError};
+use crate::core::media::LayerChoice;
 use crate::sdp::Offer;
 
 pub(super) const SDP: &str = "application/sdp";
@@ -45,6 +49,8 @@ pub(super) struct Post<'a> {
     /// The stream as the URL names it; unknown where the key names it, since that is not for the log.
     pub shown: Option<StreamName>,
     pub permitted: Result<StreamName, Problem>,
+    /// What a viewer's URL says about layers.
+    pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
 }
@@ -55,7 +61,7 @@ impl<'a> Post<'a> {
         app: &App,
         right: Right,
         at: &Named,
-        uri: &Uri,
+        uri: &'a Uri,
         headers: &'a HeaderMap,
         body: &'a [u8],
     ) -> Self {
@@ -64,6 +70,7 @@ impl<'a> Post<'a> {
             right,
             shown,
             permitted,
+            uri,
             headers,
             body,
         }
@@ -75,10 +82,11 @@ impl<'a> Post<'a> {
             right,
             shown,
             permitted,
+            uri,
             headers,
             body,
         } = self;
-        let outcome = permitted.and_then(|stream| open(app, right, &stream, headers, body));
+        let outcome = permitted.and_then(|stream| open(app, right, &stream, uri, headers, body));
         let stream = shown.as_ref().map_or("-", StreamName::as_str);
         match outcome {
             Ok(accepted) => {
@@ -89,7 +97,7 @@ impl<'a> Post<'a> {
                     status = 201,
                     "session accepted"
                 );
-                created(app, accepted)
+                created(app, right, accepted)
             }
             Err(problem) => {
                 let status = problem.status.as_u16();
@@ -104,6 +112,7 @@ fn open(
     app: &App,
     right: Right,
     stream: &StreamName,
+    uri: &Uri,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Accepted, Problem> {
@@ -120,9 +129,26 @@ fn open(
     let offer = Offer::parse(text).map_err(|why| malformed(&why))?;
     let accepted = match right {
         Right::Publish => app.control.publish(stream, &offer),
-        Right::Watch => app.control.watch(stream, &offer),
+        Right::Watch => app.control.watch(stream, &offer, layers(uri)?),
     };
     accepted.map_err(refusal)
+}
+
+/// `?max-height=360`: the largest picture not higher than this.
+fn layers(uri: &Uri) -> Result<LayerChoice, Problem> {
+    #[derive(Deserialize)]
+    struct Limits {
+        #[serde(rename = "max-height")]
+        max_height: Option<NonZeroU16>,
+    }
+    let limits = Query::<Limits>::try_from_uri(uri).map_err(|_| {
+        let detail = "max-height is a number of pixels, from 1 to 65535";
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    Ok(LayerChoice {
+        max_height: limits.0.max_height.map(NonZeroU16::get),
+        ..LayerChoice::default()
+    })
 }
 
 fn refusal(refused: Refused) -> Problem {
@@ -140,7 +166,7 @@ fn refusal(refused: Refused) -> Problem {
     }
 }
 
-fn created(app: &App, accepted: Accepted) -> Response {
+fn created(app: &App, right: Right, accepted: Accepted) -> Response {
     let location = format!("/session/{}", accepted.id.to_url());
     let headers = [(header::CONTENT_TYPE, SDP), (header::LOCATION, location.as_str())];
     let mut response = (StatusCode::CREATED, headers, accepted.answer).into_response();
@@ -148,6 +174,11 @@ fn created(app: &App, accepted: Accepted) -> Response {
         response.headers_mut().insert(header::ETAG, tag);
     }
     add_links(app, response.headers_mut());
+    if right == Right::Watch
+        && let Ok(link) = HeaderValue::from_str(&layer::link(&accepted.id))
+    {
+        response.headers_mut().append(header::LINK, link);
+    }
     response
 }
 

@@ -7,6 +7,7 @@
 //! - `router`: which URL is whose, and the layers around all of them.
 //! - `whip`, `whep`: the two endpoints; `endpoint`: what they share.
 //! - `session`: a session's URL: trickle, ICE restart, end.
+//! - `layer`: a viewer's choice of its layer.
 //! - `etag`: `If-Match` and when it holds.
 //! - [`auth`]: keys, and where a request may carry one.
 //! - `limits`: requests per address, bytes and seconds per body; `address`: who the client is.
@@ -20,6 +21,7 @@ pub mod auth;
 mod cors;
 mod endpoint;
 mod etag;
+mod layer;
 mod limits;
 mod links;
 mod patience;

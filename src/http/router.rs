@@ -7,7 +7,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{HttpConfig, api, assets, cors, limits, links, problem, session, whep, whip};
+use super::{HttpConfig, api, assets, cors, layer, limits, links, problem, session, whep, whip};
 use crate::control::Control;
 
 /// What every handler can reach.
@@ -38,6 +38,7 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
     routes = both(routes, "/whep/{stream}", whep::named());
     routes = both(routes, "/whep/{stream}/{token}", whep::named());
     routes = both(routes, "/session/{id}", session::resource());
+    routes = both(routes, "/session/{id}/layer", layer::resource());
     routes = both(routes, "/api/v1/streams", get(api::streams));
     routes = both(routes, "/api/v1/streams/{stream}", get(api::stream));
     routes = both(routes, "/api/v1/info", get(api::info));

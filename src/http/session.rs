@@ -156,7 +156,7 @@ fn find(app: &App, id: &str) -> Result<(SessionId, SessionInfo), Problem> {
 }
 
 /// The session, for somebody who may change it.
-fn permitted(
+pub(super) fn permitted(
     app: &App,
     id: &str,
     headers: &HeaderMap,

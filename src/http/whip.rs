@@ -53,6 +53,7 @@ async fn post_unnamed(State(app): State<App>, headers: HeaderMap, uri: Uri, body
         right: Right::Publish,
         shown: None,
         permitted,
+        uri: &uri,
         headers: &headers,
         body: &body,
     }

@@ -65,7 +65,11 @@ pub fn answer_viewer(
             Err(reject) => return Err(reject),
             Ok(text) => {
                 let tracks = chosen.into_iter().map(|entry| entry.track).collect();
-                return Ok((text, ViewerMedia { tracks }));
+                let media = ViewerMedia {
+                    tracks,
+                    ..ViewerMedia::default()
+                };
+                return Ok((text, media));
             }
         }
     }

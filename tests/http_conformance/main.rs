@@ -2,10 +2,12 @@
 //!
 //! - `offers`: points 1–20, POST. `methods`: points 21–26, GET, OPTIONS, CORS. `access`: points 27–31, keys.
 //! - `load`: points 20, 32–35: limits and conflicts. `sessions`: points 36–47, PATCH and DELETE.
+//! - `layers`: point 61, a viewer's choice of its layer.
 //! - `connections`: what the wire shows below HTTP's meaning. `pages`: the JSON API.
 
 mod access;
 mod connections;
+mod layers;
 mod load;
 mod methods;
 mod offers;

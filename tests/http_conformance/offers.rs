@@ -400,6 +400,7 @@ async fn point_18_ice_servers_have_a_link_line_each() {
             .get_all("link")
             .iter()
             .map(|link| link.to_str().unwrap())
+            .filter(|link| link.contains("ice-server"))
             .collect();
         let expected = [
             "<stun:h:3478>; rel=\"ice-server\"",

@@ -140,7 +140,10 @@ impl Stage {
     pub fn join(&mut self) {
         self.clients += 1;
         let track = watched(Ssrc(1000 + self.clients), Ssrc(1_000_000 + self.clients));
-        let viewer = self.connect(RoleSpec::Viewer(ViewerMedia { tracks: vec![track] }));
+        let viewer = self.connect(RoleSpec::Viewer(ViewerMedia {
+            tracks: vec![track],
+            ..ViewerMedia::default()
+        }));
         self.viewers.push(viewer);
     }
 

@@ -2,11 +2,13 @@
 //!
 //! - [`viewer`]: one viewer: forwards, retransmits, reports.
 //! - [`track`]: one medium of a viewer: when it starts, with which payload type, what comes next.
+//! - [`selector`]: which layer it is to get.
 //! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does.
 //! - [`retransmit`]: how much a viewer may ask again.
 
 pub mod retransmit;
 pub mod rewriter;
+pub mod selector;
 pub mod track;
 pub mod viewer;
 

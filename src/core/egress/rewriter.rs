@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::core::ids::SeqNo;
 use crate::core::route::{LayerBuffer, MediaPacket, SourceKey};
+use crate::core::rtp::{PictureNumbers, PictureShift};
 
 /// Segments remembered for retransmission.
 const MAX_SEGMENTS: usize = 16;
@@ -17,6 +18,11 @@ const MAX_SEGMENTS: usize = 16;
 const RUN_UP_SPACING_MS: u64 = 1;
 /// Packets after a run-up that still carry the playout delay going back to normal.
 const RECOVERY_PACKETS: u64 = 200;
+
+/// The last stored picture may be so much later than it should be; pictures follow each other in 8 ms at least.
+const MAX_LATE_MS: u64 = 5;
+/// Two layers' clocks by sender reports may differ from their arrival by 1/2 s; more is a mistake of the sender's.
+const MAX_MISALIGNMENT: u64 = 2;
 
 #[derive(Debug)]
 pub struct Rewriter {
@@ -31,6 +37,7 @@ pub struct Rewriter {
 struct Last {
     seq: u64,
     timestamp: u64,
+    picture: PictureNumbers,
     at: Instant,
 }
 
@@ -42,6 +49,11 @@ struct Segment {
     until: u64,
     seq_shift: u64,
     timeline: Timeline,
+    /// Ticks that the live timeline is later than it should be, because two pictures cannot share a timestamp. The
+    /// next segment does without them, or they would add up.
+    skew: u64,
+    /// Constant, so that a packet sent again has the same numbers.
+    picture: PictureShift,
     after_run_up: bool,
 }
 
@@ -49,11 +61,11 @@ struct Segment {
 enum Timeline {
     Live {
         shift: u64,
+        /// Incoming and outgoing timestamp of the run-up's last picture, whose end may be live already.
+        joint: Option<(u64, u64)>,
     },
     /// Incoming and outgoing timestamps of stored frames, ascending.
-    RunUp {
-        frames: Vec<(u64, u64)>,
-    },
+    RunUp { frames: Vec<(u64, u64)> },
 }
 
 /// Where a packet stands in the outgoing stream.
@@ -62,6 +74,7 @@ pub struct Placed {
     /// The low 16 bits go into the header, the low 48 into the SRTP index.
     pub seq: u64,
     pub timestamp: u32,
+    pub picture: PictureShift,
     pub playout: Playout,
 }
 
@@ -74,6 +87,19 @@ pub enum Playout {
     Immediate,
     /// The player may buffer again.
     Normal,
+}
+
+/// How a run-up joins what was sent before.
+#[derive(Clone, Copy, Debug)]
+pub enum Join {
+    /// Nothing was sent, or nothing that can be gone on from: stored pictures are a millisecond apart.
+    Afresh,
+    /// The picture goes on from another layer: all stored pictures go where there is room before the newest one's
+    /// time, which is `aligned`, or else follows from its arrival at `newest_at`.
+    Switch {
+        aligned: Option<u64>,
+        newest_at: Instant,
+    },
 }
 
 impl Rewriter {
@@ -89,9 +115,17 @@ impl Rewriter {
         }
     }
 
-    /// Goes on with `packet` as the next one.
-    pub fn begin_live(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) {
-        let (seq, timestamp) = self.next(now);
+    /// Goes on with `packet` as the next one. `aligned`: its outgoing time by [`timeline`](Self::timeline), where
+    /// that is known better than by the time that passed.
+    pub fn begin_live(&mut self, key: SourceKey, packet: &MediaPacket, aligned: Option<u64>, now: Instant) {
+        let (seq, wanted) = self.next(now);
+        let wanted = self.trusted(aligned, wanted.saturating_sub(self.skew()));
+        // At least 1 ms: two pictures never share a timestamp.
+        let earliest = self
+            .last
+            .map_or(0, |last| last.timestamp + self.clock_rate / 1000);
+        let timestamp = wanted.max(earliest);
+        let picture = self.next_picture(packet);
         self.close();
         self.push(Segment {
             key,
@@ -100,25 +134,57 @@ impl Rewriter {
             seq_shift: seq.wrapping_sub(packet.seq.0),
             timeline: Timeline::Live {
                 shift: timestamp.wrapping_sub(packet.timestamp),
+                joint: None,
             },
+            skew: timestamp - wanted,
+            picture,
             after_run_up: false,
         });
     }
 
     /// Goes on with the stored packets from `anchor` on: their frames' timestamps are drawn together, and what
     /// comes after them is on the live timeline.
-    pub fn begin_run_up(&mut self, key: SourceKey, buffer: &LayerBuffer, anchor: &MediaPacket, now: Instant) {
+    pub fn begin_run_up(
+        &mut self,
+        key: SourceKey,
+        buffer: &LayerBuffer,
+        anchor: &MediaPacket,
+        join: Join,
+        now: Instant,
+    ) {
         let (seq, timestamp) = self.next(now);
+        let picture = self.next_picture(anchor);
         let mut incoming: Vec<u64> = buffer.since(anchor.seq).map(|packet| packet.timestamp).collect();
         incoming.sort_unstable();
         incoming.dedup();
         let spacing = RUN_UP_SPACING_MS * self.clock_rate / 1000;
-        let frames: Vec<(u64, u64)> = incoming
+        let count = incoming.len() as u64;
+        let (first, spacing, end) = match (join, self.last) {
+            (Join::Switch { aligned, newest_at }, Some(last)) => {
+                let wanted = self.trusted(aligned, self.estimate(&last, newest_at));
+                // Between the last picture and where the newest belongs, as far as there is room.
+                let room = wanted.saturating_sub(last.timestamp);
+                let spacing = (room / count.max(1)).clamp(1, spacing);
+                (last.timestamp + spacing, spacing, wanted)
+            }
+            _ => (timestamp, spacing, timestamp),
+        };
+        let mut frames: Vec<(u64, u64)> = incoming
             .iter()
             .zip(0u64..)
-            .map(|(ts, n)| (*ts, timestamp + n * spacing))
+            .map(|(ts, n)| (*ts, first + n * spacing))
             .collect();
+        let mut skew = 0;
+        if let (Join::Switch { .. }, Some((_, newest))) = (join, frames.last_mut()) {
+            *newest = end.max(*newest);
+            // The next picture is far enough away to be where it belongs.
+            skew = (*newest - end).saturating_sub(MAX_LATE_MS * self.clock_rate / 1000);
+        }
         let (newest_in, newest_out) = frames.last().copied().unwrap_or((anchor.timestamp, timestamp));
+        let live = match join {
+            Join::Afresh => newest_out,
+            Join::Switch { .. } => end + skew,
+        };
         let until = buffer.highest().map_or(anchor.seq.0, |highest| highest.0) + 1;
         let seq_shift = seq.wrapping_sub(anchor.seq.0);
         self.close();
@@ -128,6 +194,8 @@ impl Rewriter {
             until,
             seq_shift,
             timeline: Timeline::RunUp { frames },
+            skew: 0,
+            picture,
             after_run_up: false,
         });
         self.push(Segment {
@@ -136,8 +204,11 @@ impl Rewriter {
             until: u64::MAX,
             seq_shift,
             timeline: Timeline::Live {
-                shift: newest_out.wrapping_sub(newest_in),
+                shift: live.wrapping_sub(newest_in),
+                joint: Some((newest_in, newest_out)),
             },
+            skew,
+            picture,
             after_run_up: true,
         });
     }
@@ -145,15 +216,14 @@ impl Rewriter {
     /// A newer keyframe came while stored packets were still being sent: what is between is left out, and `packet`
     /// comes next, on the live timeline that the run-up promised.
     pub fn skip_to(&mut self, key: SourceKey, packet: &MediaPacket) {
-        let Some(Timeline::Live { shift }) = self
-            .segments
-            .back()
-            .filter(|segment| segment.key == key)
-            .map(|segment| &segment.timeline)
-        else {
+        let Some(segment) = self.segments.back().filter(|segment| segment.key == key) else {
             return;
         };
-        let shift = *shift;
+        let Timeline::Live { shift, .. } = segment.timeline else {
+            return;
+        };
+        let (skew, first_picture) = (segment.skew, segment.picture);
+        let picture = self.last.map_or(first_picture, |_| self.next_picture(packet));
         let seq = self.last.map_or(self.first_seq, |last| last.seq + 1);
         if self.last.is_some() {
             self.close();
@@ -165,7 +235,9 @@ impl Rewriter {
             from: packet.seq.0,
             until: u64::MAX,
             seq_shift: seq.wrapping_sub(packet.seq.0),
-            timeline: Timeline::Live { shift },
+            timeline: Timeline::Live { shift, joint: None },
+            skew,
+            picture,
             after_run_up: true,
         });
     }
@@ -186,6 +258,7 @@ impl Rewriter {
             self.last = Some(Last {
                 seq: placed.seq,
                 timestamp,
+                picture: packet.picture.shifted(placed.picture),
                 at: now,
             });
         }
@@ -220,9 +293,46 @@ impl Rewriter {
     pub fn live_timestamp(&self, key: SourceKey, incoming: u64) -> Option<u32> {
         let segment = self.segments.back().filter(|segment| segment.key == key)?;
         match &segment.timeline {
-            Timeline::Live { shift } => Some(incoming.wrapping_add(*shift) as u32),
+            Timeline::Live { shift, .. } => Some(incoming.wrapping_add(*shift) as u32),
             Timeline::RunUp { .. } => None,
         }
+    }
+
+    /// As [`live_timestamp`](Self::live_timestamp), unwrapped and without what the timeline is late: what belongs to
+    /// the same time on another layer should go there.
+    pub fn timeline(&self, key: SourceKey, incoming: u64) -> Option<u64> {
+        let segment = self.segments.back().filter(|segment| segment.key == key)?;
+        match &segment.timeline {
+            Timeline::Live { shift, .. } => Some(incoming.wrapping_add(*shift).wrapping_sub(segment.skew)),
+            Timeline::RunUp { .. } => None,
+        }
+    }
+
+    /// Sender reports say where a picture belongs, unless they are nonsense.
+    fn trusted(&self, aligned: Option<u64>, estimate: u64) -> u64 {
+        let bound = self.clock_rate / MAX_MISALIGNMENT;
+        aligned
+            .filter(|aligned| aligned.abs_diff(estimate) <= bound)
+            .unwrap_or(estimate)
+    }
+
+    /// Outgoing time of what arrived at `at`, before or after the last packet went out.
+    fn estimate(&self, last: &Last, at: Instant) -> u64 {
+        let ticks = |elapsed: std::time::Duration| elapsed.as_micros() as u64 * self.clock_rate / 1_000_000;
+        let later = ticks(at.saturating_duration_since(last.at));
+        let earlier = ticks(last.at.saturating_duration_since(at));
+        (last.timestamp + later).saturating_sub(earlier + self.skew())
+    }
+
+    /// What the timeline is late.
+    fn skew(&self) -> u64 {
+        self.segments.back().map_or(0, |segment| segment.skew)
+    }
+
+    fn next_picture(&self, packet: &MediaPacket) -> PictureShift {
+        self.last
+            .map(|last| packet.picture.after(last.picture))
+            .unwrap_or_default()
     }
 
     /// Where the next segment begins: one after the last packet, and as much later as time went by.
@@ -273,13 +383,17 @@ impl Segment {
         Placed {
             seq,
             timestamp: self.timestamp(packet.timestamp) as u32,
+            picture: self.picture,
             playout,
         }
     }
 
     fn timestamp(&self, incoming: u64) -> u64 {
         match &self.timeline {
-            Timeline::Live { shift } => incoming.wrapping_add(*shift),
+            Timeline::Live { shift, joint } => match joint {
+                Some((last, out)) if *last == incoming => *out,
+                _ => incoming.wrapping_add(*shift),
+            },
             Timeline::RunUp { frames } => match frames.binary_search_by_key(&incoming, |(ts, _)| *ts) {
                 Ok(found) => frames.get(found).map_or(0, |(_, out)| *out),
                 // A frame that was missing altogether when the run-up began: just after its predecessor.
@@ -308,6 +422,7 @@ mod tests {
             keyframe: false,
             head: false,
             opens: false,
+            picture: Default::default(),
             carried: Default::default(),
         }
     }
@@ -319,7 +434,7 @@ mod tests {
     fn goes_on_by_one_and_by_the_time_that_passed_when_the_publisher_returns() {
         let start = origin();
         let mut rewriter = Rewriter::new(90_000, 1000, 5000);
-        rewriter.begin_live(A, &packet(70_000, 1_000_000, start), start);
+        rewriter.begin_live(A, &packet(70_000, 1_000_000, start), None, start);
         let first = rewriter
             .place(A, &packet(70_000, 1_000_000, start), start)
             .unwrap();
@@ -329,7 +444,7 @@ mod tests {
         assert_eq!((first.seq, first.timestamp), (1000, 5000));
         assert_eq!((second.seq, second.timestamp), (1001, 8000));
         let later = start + Duration::from_secs(5);
-        rewriter.begin_live(B, &packet(12, 77, later), later);
+        rewriter.begin_live(B, &packet(12, 77, later), None, later);
         let third = rewriter.place(B, &packet(12, 77, later), later).unwrap();
         assert_eq!((third.seq, third.timestamp), (1002, 8000 + 5 * 90_000));
         assert_eq!(rewriter.place(A, &packet(70_002, 1_006_000, later), later), None);
@@ -339,7 +454,7 @@ mod tests {
     fn a_late_packet_keeps_its_place_and_a_nack_finds_it() {
         let start = origin();
         let mut rewriter = Rewriter::new(90_000, 10, 0);
-        rewriter.begin_live(A, &packet(100, 0, start), start);
+        rewriter.begin_live(A, &packet(100, 0, start), None, start);
         rewriter.place(A, &packet(100, 0, start), start);
         rewriter.place(A, &packet(102, 0, start), start);
         let late = rewriter.place(A, &packet(101, 0, start), start).unwrap();
@@ -358,7 +473,7 @@ mod tests {
         }
         let anchor = packet(1000, 0, start);
         let mut rewriter = Rewriter::new(90_000, 0, 0);
-        rewriter.begin_run_up(A, &buffer, &anchor, start);
+        rewriter.begin_run_up(A, &buffer, &anchor, Join::Afresh, start);
         let stored: Vec<Placed> = buffer
             .since(SeqNo(1000))
             .filter_map(|packet| rewriter.place(A, packet, start))
@@ -386,12 +501,12 @@ mod tests {
             buffer.insert(packet(1000 + n, n * 3000, start));
         }
         let mut rewriter = Rewriter::new(90_000, 0, 0);
-        rewriter.begin_live(A, &packet(1000, 0, start), start);
+        rewriter.begin_live(A, &packet(1000, 0, start), None, start);
         let sent: Vec<Placed> = buffer
             .since(SeqNo(1000))
             .filter_map(|packet| rewriter.place(A, packet, start))
             .collect();
-        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), start);
+        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), Join::Afresh, start);
         let again = rewriter.place(A, &packet(1000, 0, start), start).unwrap();
         assert_eq!(again.seq, 10);
         assert_eq!(rewriter.source_of(5), Some((A, SeqNo(1005))));
@@ -400,7 +515,7 @@ mod tests {
             Some(sent[5])
         );
         // The run-up is broken off after its first packet: the numbers it had in mind are another's.
-        rewriter.begin_live(B, &packet(7, 0, start), start);
+        rewriter.begin_live(B, &packet(7, 0, start), None, start);
         assert_eq!(rewriter.place(B, &packet(7, 0, start), start).unwrap().seq, 11);
         assert_eq!(rewriter.source_of(11), Some((B, SeqNo(7))));
         assert_eq!(
@@ -417,7 +532,7 @@ mod tests {
             buffer.insert(packet(1000 + n, n * 3000, start));
         }
         let mut rewriter = Rewriter::new(90_000, 0, 0);
-        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), start);
+        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), Join::Afresh, start);
         for n in 0..40u64 {
             rewriter
                 .place(A, &packet(1000 + n, n * 3000, start), start)

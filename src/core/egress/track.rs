@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::rewriter::{Placed, Playout, Rewriter};
+use super::rewriter::{Join, Placed, Playout, Rewriter};
+use super::selector::LayerSelector;
 use crate::core::ids::{PayloadType, SeqNo};
-use crate::core::media::{Codec, MediaKind, ViewerTrack};
-use crate::core::route::{Lane, LayerBuffer, MediaPacket, SourceKey};
+use crate::core::media::{Codec, LayerChoice, MediaKind, ViewerTrack};
+use crate::core::route::{Lane, Layer, LayerBuffer, MediaPacket, SourceKey};
 use crate::sdp::match_codec;
 
 /// A stored keyframe up to this age is started from even if the publisher would send a new one when asked: the
@@ -20,6 +21,16 @@ const HEAD_DEADLINE: Duration = Duration::from_millis(300);
 /// The first time sooner: its start may have been lost as a whole, and what was before the first packet that a
 /// player saw it cannot ask for.
 const FIRST_RESTART: Duration = Duration::from_millis(200);
+/// A publisher known to answer gets this long for a layer's keyframe before the stored one serves: until then the old
+/// layer goes on, so there is no hurry.
+const SWITCH_PATIENCE: Duration = Duration::from_secs(1);
+/// Shorter where it is not known whether it answers.
+const TRIAL_PATIENCE: Duration = Duration::from_millis(500);
+/// A switch from the stored keyframe costs a run-up, which a viewer that cannot make up its mind gets at most this
+/// often; the next keyframe serves it anyway.
+const SWITCH_INTERVAL: Duration = Duration::from_millis(500);
+/// And where the old layer has stopped, so that the picture stands still meanwhile.
+const STALLED_PATIENCE: Duration = Duration::from_millis(150);
 /// What a run-up sends at once, before the pace counts: the keyframe itself, in most streams.
 const FIRST_BYTES: f64 = 96_000.0;
 
@@ -42,6 +53,9 @@ pub struct EgressTrack {
     pub packets: u32,
     pub octets: u32,
     rewriter: Rewriter,
+    selector: LayerSelector,
+    /// The layer to switch to, and since when.
+    switching: Option<(u8, Instant)>,
     phase: Phase,
     key: Option<SourceKey>,
     mapping: Option<Mapping>,
@@ -76,7 +90,7 @@ pub struct Mapping {
 }
 
 impl EgressTrack {
-    pub fn new(spec: ViewerTrack, now: Instant) -> Self {
+    pub fn new(spec: ViewerTrack, layers: LayerChoice, now: Instant) -> Self {
         let clock_rate = match spec.kind {
             MediaKind::Audio => 48_000,
             MediaKind::Video => 90_000,
@@ -86,6 +100,8 @@ impl EgressTrack {
             packets: 0,
             octets: 0,
             rewriter: Rewriter::new(clock_rate, rand::random(), rand::random()),
+            selector: LayerSelector::new(layers),
+            switching: None,
             phase: Phase::Waiting { since: now },
             key: None,
             mapping: None,
@@ -103,14 +119,31 @@ impl EgressTrack {
         matches!(self.phase, Phase::Waiting { .. })
     }
 
+    /// It plays one layer and another is wanted.
+    pub fn is_switching(&self) -> bool {
+        let target = self.selector.target();
+        let playing = self.key.map(|key| key.layer);
+        self.phase == Phase::Live && target.is_some() && playing.is_some() && playing != target
+    }
+
+    /// The layer that keyframes are wanted of: the one to come, or the one that plays.
+    pub fn wanted_layer(&self) -> Option<u8> {
+        self.selector.target().or(self.key.map(|key| key.layer))
+    }
+
+    pub fn choose(&mut self, choice: LayerChoice) {
+        self.selector.choose(choice);
+    }
+
     /// The source is another one: wait for its keyframe. The outgoing numbers go on from where they are.
     pub fn source_changed(&mut self, now: Instant) {
         self.phase = Phase::Waiting { since: now };
         self.key = None;
+        self.switching = None;
     }
 
-    /// Starts from the buffer where that is the quickest way to a picture. True when a keyframe should be asked
-    /// for.
+    /// Starts, or goes over to the wanted layer, from the buffer where that is the quickest way to a picture. True
+    /// when a keyframe of [`wanted_layer`](Self::wanted_layer) should be asked for.
     pub fn try_start(
         &mut self,
         lane: &Lane,
@@ -118,13 +151,18 @@ impl EgressTrack {
         limits: RunUpLimits,
         now: Instant,
     ) -> bool {
-        let Phase::Waiting { since } = self.phase else {
-            return false;
-        };
         if self.spec.kind == MediaKind::Audio {
             return false;
         }
-        let Some(index) = lane.best() else { return true };
+        self.selector.update(lane);
+        let since = match self.phase {
+            Phase::Waiting { since } => since,
+            Phase::Live => return self.try_switch(lane, answers_pli, limits, now),
+            Phase::RunUp { .. } => return false,
+        };
+        let Some(index) = self.selector.target() else {
+            return true;
+        };
         let (Some(layer), Some(key)) = (lane.layer(index), lane.key(index)) else {
             return true;
         };
@@ -141,6 +179,51 @@ impl EgressTrack {
         }
         self.start_run_up(lane, key, limits, now);
         age > FRESH_KEYFRAME && answers_pli.is_none()
+    }
+
+    /// The old layer goes on until the wanted one's keyframe comes ([`forward`](Self::forward)). Where none comes
+    /// for the asking, the stored one serves.
+    fn try_switch(
+        &mut self,
+        lane: &Lane,
+        answers_pli: Option<bool>,
+        limits: RunUpLimits,
+        now: Instant,
+    ) -> bool {
+        let (Some(from), Some(target)) = (self.key, self.selector.target()) else {
+            return false;
+        };
+        if from.layer == target {
+            self.switching = None;
+            return false;
+        }
+        let since = match self.switching {
+            Some((layer, since)) if layer == target => since,
+            _ => now,
+        };
+        self.switching = Some((target, since));
+        let (Some(layer), Some(key)) = (lane.layer(target), lane.key(target)) else {
+            return false;
+        };
+        let stalled = lane.layer(from.layer).is_none_or(Layer::is_stalled);
+        let patience = match answers_pli {
+            Some(false) => Duration::ZERO,
+            _ if stalled => STALLED_PATIENCE,
+            None => TRIAL_PATIENCE,
+            Some(true) => SWITCH_PATIENCE,
+        };
+        let lately = self
+            .started
+            .is_some_and(|at| now.saturating_duration_since(at) < SWITCH_INTERVAL);
+        if let Some(anchor) = layer.buffer.anchor()
+            && !lately
+            && now.saturating_duration_since(since) >= patience
+            && !awaits_head(&layer.buffer, anchor, now)
+        {
+            self.start_run_up(lane, key, limits, now);
+            return false;
+        }
+        true
     }
 
     /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe.
@@ -169,6 +252,7 @@ impl EgressTrack {
         if self.map(anchor.codec).is_none() {
             return;
         }
+        let join = self.join(lane, key, anchor);
         let bits = layer.buffer.bytes_since(anchor.seq) as f64 * 8.0;
         let age = now
             .saturating_duration_since(anchor.arrival)
@@ -176,8 +260,9 @@ impl EgressTrack {
             .max(0.1);
         // A stream faster than the configured pace would never be caught up with.
         let rate = limits.rate.max((3.0 * bits / age) as u64);
-        self.rewriter.begin_run_up(key, &layer.buffer, anchor, now);
+        self.rewriter.begin_run_up(key, &layer.buffer, anchor, join, now);
         self.key = Some(key);
+        self.switching = None;
         self.started = Some(now);
         self.phase = Phase::RunUp {
             cursor: anchor.seq,
@@ -185,6 +270,28 @@ impl EgressTrack {
             at: now,
             rate,
         };
+    }
+
+    fn join(&self, lane: &Lane, to: SourceKey, anchor: &MediaPacket) -> Join {
+        let buffer = lane.layer(to.layer).map(|layer| &layer.buffer);
+        let newest = buffer.and_then(|buffer| buffer.since(anchor.seq).max_by_key(|packet| packet.timestamp));
+        match newest {
+            Some(newest) if self.key.is_some_and(|key| key.layer != to.layer) => Join::Switch {
+                aligned: self.aligned(lane, to, newest.timestamp),
+                newest_at: newest.arrival,
+            },
+            _ => Join::Afresh,
+        }
+    }
+
+    /// Where on the outgoing timeline another layer's picture belongs, if sender reports tell for both layers.
+    fn aligned(&self, lane: &Lane, to: SourceKey, timestamp: u64) -> Option<u64> {
+        let from = self.key.filter(|from| from.layer != to.layer)?;
+        let old = lane.layer(from.layer).filter(|layer| layer.epoch == from.epoch)?;
+        let new = lane.layer(to.layer)?;
+        let clock_rate = new.codec?.clock_rate();
+        let incoming = new.clock.as_ref()?.on(old.clock.as_ref()?, timestamp, clock_rate);
+        self.rewriter.timeline(from, incoming)
     }
 
     /// The next stored packet of a run-up, as the pace allows; live from when there is none left.
@@ -210,7 +317,11 @@ impl EgressTrack {
         if budget <= 0.0 {
             return None;
         }
-        let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
+        // The layer's sequence may have started over.
+        let Some(layer) = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch) else {
+            self.phase = Phase::Live;
+            return None;
+        };
         // The buffer lets go of what is before a newer keyframe, and no viewer needs it.
         let newer = layer
             .buffer
@@ -239,31 +350,37 @@ impl EgressTrack {
         Some((packet, placed))
     }
 
+    /// To be called before [`forward`](Self::forward) when packets came.
+    #[inline]
+    pub fn update_layers(&mut self, lane: &Lane) {
+        self.selector.update(lane);
+    }
+
     /// Whether and how a packet that just arrived goes out.
     #[inline]
     pub fn forward(
         &mut self,
+        lane: &Lane,
         key: SourceKey,
-        best: bool,
         packet: &MediaPacket,
         now: Instant,
     ) -> Option<Placed> {
         match self.phase {
             Phase::Live => {
                 if self.key != Some(key) {
-                    // A better layer's keyframe, or the same layer's sequence started over.
+                    // The wanted layer's keyframe, or the same layer's sequence started over.
                     let same_layer = self.key.is_some_and(|old| old.layer == key.layer);
-                    if !(best || same_layer) || !self.may_begin(packet) {
+                    if !(same_layer || self.wants(key)) || !self.may_begin(packet) {
                         return None;
                     }
-                    self.begin(key, packet, now)?;
+                    self.begin(lane, key, packet, now)?;
                 }
             }
             Phase::Waiting { .. } => {
-                if !best || !self.may_begin(packet) {
+                if !self.wants(key) || !self.may_begin(packet) {
                     return None;
                 }
-                self.begin(key, packet, now)?;
+                self.begin(lane, key, packet, now)?;
             }
             // In order, by `next_stored`; only what fills a hole behind the cursor goes out directly.
             Phase::RunUp { cursor, .. } => {
@@ -278,13 +395,19 @@ impl EgressTrack {
         self.rewriter.place(key, packet, now)
     }
 
+    fn wants(&self, key: SourceKey) -> bool {
+        self.selector.target() == Some(key.layer)
+    }
+
     fn may_begin(&self, packet: &MediaPacket) -> bool {
         packet.opens || self.spec.kind == MediaKind::Audio
     }
 
-    fn begin(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<()> {
+    fn begin(&mut self, lane: &Lane, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<()> {
         self.map(packet.codec)?;
-        self.rewriter.begin_live(key, packet, now);
+        let aligned = self.aligned(lane, key, packet.timestamp);
+        self.rewriter.begin_live(key, packet, aligned, now);
+        self.switching = None;
         self.key = Some(key);
         self.started = Some(now);
         self.phase = Phase::Live;

@@ -7,9 +7,9 @@ use super::rewriter::Placed;
 use super::track::{EgressTrack, RunUpLimits, playout_delay};
 use crate::core::ids::{PayloadType, SessionId, Ssrc};
 use crate::core::machine::{Outbox, Path};
-use crate::core::media::{MediaKind, ViewerMedia};
+use crate::core::media::{LayerChoice, MediaKind, ViewerMedia};
 use crate::core::peer::SrtpSender;
-use crate::core::route::{BestLayers, Hub, Lane, MediaPacket};
+use crate::core::route::{Hub, Lane, MediaPacket};
 use crate::core::rtp::{self, OutgoingHeader, Rtcp};
 use crate::core::time::Epoch;
 
@@ -55,7 +55,13 @@ impl Viewer {
     ) -> Self {
         let track = |kind| {
             let spec = media.tracks.iter().find(|track| track.kind == kind);
-            spec.map(|spec| EgressTrack::new(spec.clone(), now))
+            spec.map(|spec| {
+                let layers = match kind {
+                    MediaKind::Audio => LayerChoice::default(),
+                    MediaKind::Video => media.layers.clone(),
+                };
+                EgressTrack::new(spec.clone(), layers, now)
+            })
         };
         Self {
             id,
@@ -82,7 +88,20 @@ impl Viewer {
         }
     }
 
-    /// Starts what can start from the buffers; true when a keyframe should be asked for.
+    /// Takes effect with [`try_start`](Self::try_start).
+    pub fn choose_layer(&mut self, choice: LayerChoice) {
+        if let Some(track) = &mut self.video {
+            track.choose(choice);
+        }
+    }
+
+    /// The layer that keyframes are wanted of, if one is known.
+    pub fn wanted_layer(&self) -> Option<u8> {
+        self.video.as_ref()?.wanted_layer()
+    }
+
+    /// Starts or switches what can be from the buffers; true when a keyframe of
+    /// [`wanted_layer`](Self::wanted_layer) should be asked for.
     pub fn try_start(&mut self, hub: &Hub, limits: RunUpLimits, now: Instant) -> bool {
         let Some(track) = &mut self.video else {
             return false;
@@ -90,8 +109,11 @@ impl Viewer {
         track.try_start(&hub.video, hub.answers_pli, limits, now)
     }
 
+    /// It waits for its first picture or for another layer's keyframe.
     pub fn is_waiting(&self) -> bool {
-        self.video.as_ref().is_some_and(EgressTrack::is_waiting)
+        self.video
+            .as_ref()
+            .is_some_and(|track| track.is_waiting() || track.is_switching())
     }
 
     pub fn is_running_up(&self) -> bool {
@@ -99,12 +121,12 @@ impl Viewer {
     }
 
     /// Sends what arrived since the last flush.
-    pub fn forward(&mut self, hub: &Hub, best: BestLayers, now: Instant, out: &mut impl Outbox) {
-        self.forward_lane(&hub.audio, best.audio, now, out);
-        self.forward_lane(&hub.video, best.video, now, out);
+    pub fn forward(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
+        self.forward_lane(&hub.audio, now, out);
+        self.forward_lane(&hub.video, now, out);
     }
 
-    fn forward_lane(&mut self, lane: &Lane, best: Option<u8>, now: Instant, out: &mut impl Outbox) {
+    fn forward_lane(&mut self, lane: &Lane, now: Instant, out: &mut impl Outbox) {
         let track = match lane.kind {
             MediaKind::Audio => &mut self.audio,
             MediaKind::Video => &mut self.video,
@@ -113,6 +135,7 @@ impl Viewer {
         if lane.fresh.is_empty() {
             return;
         }
+        track.update_layers(lane);
         for (index, seq) in &lane.fresh {
             let (Some(key), Some(layer)) = (lane.key(*index), lane.layer(*index)) else {
                 continue;
@@ -120,7 +143,7 @@ impl Viewer {
             let Some(packet) = layer.buffer.get(*seq) else {
                 continue;
             };
-            if let Some(placed) = track.forward(key, best == Some(*index), packet, now) {
+            if let Some(placed) = track.forward(lane, key, packet, now) {
                 let mut wire = Wire {
                     path: &self.path,
                     sender: &mut self.sender,
@@ -349,7 +372,9 @@ impl Wire<'_> {
                     .copy_from_slice(&(placed.seq as u16).to_be_bytes());
                 len += 2;
             }
-            buf.get_mut(len..len + payload.len())?.copy_from_slice(payload);
+            let copy = buf.get_mut(len..len + payload.len())?;
+            copy.copy_from_slice(payload);
+            packet.picture.write(copy, placed.picture);
             len += payload.len();
             sent = sender.seal_rtp(buf, header_len, len, index)?;
             Some(sent)

@@ -167,6 +167,7 @@ impl Machine for Engine {
                 local,
                 remote,
             } => self.restart_ice(session, local, remote),
+            Message::ChooseLayer { session, choice } => self.choose_layer(now, session, choice),
             Message::Shutdown => self.shut_down(),
             other => self.stream_message(now, other),
         }

@@ -1,19 +1,19 @@
 //! Hubs and sources: what joins publishers and viewers at this worker, and what crosses to the others. A stream
 //! crosses once per worker that has viewers of it, never once per viewer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::session::Role;
 use super::{Engine, RUN_UP_TICK, TICK};
 use crate::core::ids::{SeqNo, SessionId, StreamName, WorkerId};
 use crate::core::ingest::PublisherOutput;
 use crate::core::machine::Outbox;
+use crate::core::media::LayerChoice;
 use crate::core::route::{Hub, MediaPacket, Message, RoutedPacket, Source};
 
 /// What all run-ups of a worker send in one turn: a storm of joins must not hold up the packets of those who watch.
 /// With a turn each [`RUN_UP_TICK`] this is 1 Gbit/s.
 const RUN_UP_TURN_BYTES: usize = 512 * 1024;
-/// Viewers of one worker have the publisher asked at most this often; each wish is remembered until it is met.
-const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Packets kept of a publisher until the control plane presents it, which takes a millisecond: a large keyframe.
 const MAX_EARLY: usize = 500;
@@ -91,42 +91,56 @@ impl Engine {
         };
         let ask = viewer
             .try_start(hub, self.config.run_up, now)
-            .then_some(viewer.hub);
+            .then_some((viewer.hub, viewer.wanted_layer()));
         let running_up = viewer.is_running_up();
         if running_up && !self.running_up.contains(&key) {
             self.running_up.push(key);
             self.wake_by(now + RUN_UP_TICK);
         }
-        if let Some(hub) = ask {
-            self.ask_for_keyframe(now, hub);
+        if let Some((hub, layer)) = ask {
+            self.ask_for_keyframe(now, hub, layer);
         }
     }
 
-    /// Has the publisher asked, wherever it is. How often it really is asked, its own worker decides.
-    fn ask_for_keyframe(&mut self, now: Instant, key: usize) {
+    /// Has the publisher asked, wherever it is, for one layer or for all. How often it really is asked, its own
+    /// worker decides.
+    fn ask_for_keyframe(&mut self, now: Instant, key: usize, layer: Option<u8>) {
         let Some(hub) = self.hubs.get_mut(key) else { return };
         let Some(source) = hub.source else { return };
-        if hub
-            .last_asked
-            .is_some_and(|at| now.saturating_duration_since(at) < ASK_INTERVAL)
-        {
+        if !hub.may_ask(layer, now) {
             return;
         }
-        hub.last_asked = Some(now);
         if source.worker == self.id {
             let session = self.by_id.get(&source.publisher).copied();
             if let Some(session) = session
                 && let Some(publisher) = self.publisher_mut(session)
             {
-                publisher.request_keyframe();
+                publisher.request_keyframe(layer);
                 self.transmitting.push(session);
             }
         } else {
             let message = Message::RequestKeyframe {
                 stream: hub.stream.clone(),
                 publisher: source.publisher,
+                layer,
             };
             self.send_to(source.worker, message);
+        }
+    }
+
+    /// A viewer wants another layer: at once, where it can be had.
+    pub(super) fn choose_layer(&mut self, now: Instant, session: SessionId, choice: LayerChoice) {
+        let Some(key) = self.by_id.get(&session).copied() else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(key)
+            && let Role::Viewer(media) = &mut session.role
+        {
+            media.layers = choice.clone();
+        }
+        if let Some(viewer) = self.viewers.get_mut(key) {
+            viewer.choose_layer(choice);
+            self.start_viewer(now, key);
         }
     }
 
@@ -141,12 +155,12 @@ impl Engine {
         if hub.answers_pli == Some(false) {
             viewer.restart(hub, self.config.run_up, now);
         }
-        let (hub, running_up) = (viewer.hub, viewer.is_running_up());
+        let (hub, running_up, layer) = (viewer.hub, viewer.is_running_up(), viewer.wanted_layer());
         if running_up && !self.running_up.contains(&key) {
             self.running_up.push(key);
             self.wake_by(now + RUN_UP_TICK);
         }
-        self.ask_for_keyframe(now, hub);
+        self.ask_for_keyframe(now, hub, layer);
     }
 
     pub(super) fn publisher_output(&mut self, session: usize, output: PublisherOutput) {
@@ -291,15 +305,20 @@ impl Engine {
                     hub.answers_pli = Some(answers);
                 }
             }
-            Message::RequestKeyframe { stream, publisher } => {
+            Message::RequestKeyframe {
+                stream,
+                publisher,
+                layer,
+            } => {
                 if let Some(key) = self.by_stream.get(&stream).copied()
                     && let Some(hub) = self.hubs.get(key)
                     && hub.source.is_some_and(|source| source.publisher == publisher)
                 {
-                    self.ask_for_keyframe(now, key);
+                    self.ask_for_keyframe(now, key, layer);
                 }
             }
             Message::Datagram { .. }
+            | Message::ChooseLayer { .. }
             | Message::End { .. }
             | Message::RestartIce { .. }
             | Message::Shutdown => {}
@@ -370,7 +389,8 @@ impl Engine {
                     kind: lane.kind,
                     layer: index,
                     epoch: layer.epoch,
-                    pixels: layer.pixels,
+                    rid: layer.rid.clone(),
+                    size: layer.size,
                     packet: packet.clone(),
                 };
                 packets.extend(layer.buffer.since(SeqNo(0)).map(routed));
@@ -443,9 +463,11 @@ impl Engine {
     pub(super) fn tick_streams(&mut self, now: Instant) {
         let keys: Vec<usize> = self.hubs.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(source) = self.hubs.get(key).and_then(|hub| hub.source) else {
+            let Some(hub) = self.hubs.get_mut(key) else {
                 continue;
             };
+            let Some(source) = hub.source else { continue };
+            hub.refresh(now);
             if source.worker == self.id
                 && let Some(session) = self.by_id.get(&source.publisher).copied()
             {
@@ -490,10 +512,9 @@ impl Engine {
             let Some(hub) = self.hubs.get_mut(key) else {
                 continue;
             };
-            let best = hub.best();
             for viewer in &hub.viewers {
                 if let Some(viewer) = self.viewers.get_mut(*viewer) {
-                    viewer.forward(hub, best, now, out);
+                    viewer.forward(hub, now, out);
                 }
             }
             hub.video.fresh.clear();

@@ -9,10 +9,10 @@ use bytes::{Bytes, BytesMut};
 use super::keyframes::KeyframeRequests;
 use super::reception::Reception;
 use super::sources::{SourceRole, Sources, extensions};
-use crate::core::ids::{SeqNo, Ssrc};
+use crate::core::ids::{Rid, SeqNo, Ssrc};
 use crate::core::media::{Codec, MediaKind, NegotiatedCodec, PublisherMedia, StreamCodecs};
 use crate::core::route::{Carried, ClockPoint, MediaPacket, RoutedPacket};
-use crate::core::rtp::{self, Rtcp, RtpHeader, SeqUnwrapper, TimestampUnwrapper};
+use crate::core::rtp::{self, PictureNumbers, Rtcp, RtpHeader, SeqUnwrapper, TimestampUnwrapper};
 use crate::core::time::Ntp;
 
 /// Payloads are carved out of blocks of this size: one allocation in about fifty packets.
@@ -53,7 +53,8 @@ struct LayerIngest {
     timestamps: TimestampUnwrapper,
     keyframe_timestamp: Option<u64>,
     keyframe_seq: SeqNo,
-    pixels: u32,
+    rid: Option<Rid>,
+    size: Option<(u16, u16)>,
     requests: KeyframeRequests,
     fir_seq: u8,
 }
@@ -145,16 +146,14 @@ impl Publisher {
         }
     }
 
-    /// Asks for a keyframe on every video layer, as soon as the limit allows.
-    pub fn request_keyframe(&mut self) {
-        for ((track, _), layer) in &mut self.layers {
-            if self
-                .media
-                .tracks
-                .get(*track)
-                .is_some_and(|track| track.kind == MediaKind::Video)
+    /// Asks for a keyframe of one video layer, or of all, as soon as the limit allows.
+    pub fn request_keyframe(&mut self, layer: Option<u8>) {
+        for ((track, index), ingest) in &mut self.layers {
+            let track = self.media.tracks.get(*track);
+            if track.is_some_and(|track| track.kind == MediaKind::Video)
+                && layer.is_none_or(|layer| layer == *index)
             {
-                layer.requests.want();
+                ingest.requests.want();
             }
         }
     }
@@ -174,7 +173,9 @@ impl Publisher {
         {
             return Some(false);
         }
-        self.layers.values().find_map(|layer| layer.requests.answers())
+        // A layer that the publisher has stopped answers nothing; one that answers says enough.
+        let answers = self.layers.values().filter_map(|layer| layer.requests.answers());
+        answers.reduce(|any, one| any || one)
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -185,7 +186,7 @@ impl Publisher {
         if due && !self.probed {
             self.probed = true;
             if self.answers_pli().is_none() {
-                self.request_keyframe();
+                self.request_keyframe(None);
             }
         }
     }
@@ -279,9 +280,9 @@ impl Publisher {
         let ingest = self
             .layers
             .entry((track, layer))
-            .or_insert_with(|| LayerIngest::new(header.ssrc));
+            .or_insert_with(|| LayerIngest::new(header.ssrc, self.sources.rid(track, layer)));
         if ingest.ssrc != header.ssrc {
-            *ingest = LayerIngest::new(header.ssrc);
+            *ingest = LayerIngest::new(header.ssrc, self.sources.rid(track, layer));
         }
         let before = ingest.seq.highest();
         let seq = ingest.seq.unwrap(header.seq);
@@ -297,7 +298,7 @@ impl Publisher {
             rtp::inspect(codec, payload)
         };
         if let Some((width, height)) = info.resolution {
-            ingest.pixels = u32::from(width) * u32::from(height);
+            ingest.size = Some((width, height));
         }
         let mut keyframe = false;
         if info.keyframe_start && kind == MediaKind::Video {
@@ -312,7 +313,7 @@ impl Publisher {
                 self.first_keyframe.get_or_insert(now);
             }
         }
-        let (epoch, pixels) = (ingest.epoch, ingest.pixels);
+        let (epoch, rid, size) = (ingest.epoch, ingest.rid.clone(), ingest.size);
         let packet = MediaPacket {
             payload: self.keep(payload),
             seq,
@@ -323,13 +324,15 @@ impl Publisher {
             keyframe,
             head: info.resolution.is_some(),
             opens: false,
+            picture: PictureNumbers::read(codec, payload),
             carried,
         };
         Some(PublisherOutput::Packet(RoutedPacket {
             kind,
             layer,
             epoch,
-            pixels,
+            rid,
+            size,
             packet,
         }))
     }
@@ -344,7 +347,8 @@ impl Publisher {
 }
 
 impl LayerIngest {
-    fn new(ssrc: Ssrc) -> Self {
+    fn new(ssrc: Ssrc, rid: Option<&Rid>) -> Self {
+        let rid = rid.cloned();
         Self {
             ssrc,
             epoch: rand::random(),
@@ -352,7 +356,8 @@ impl LayerIngest {
             timestamps: TimestampUnwrapper::default(),
             keyframe_timestamp: None,
             keyframe_seq: SeqNo(0),
-            pixels: 0,
+            rid,
+            size: None,
             requests: KeyframeRequests::default(),
             fir_seq: 0,
         }

@@ -85,6 +85,12 @@ impl Sources {
         Some(role)
     }
 
+    /// What the publisher calls a layer; `None` without simulcast.
+    pub fn rid(&self, track: usize, layer: u8) -> Option<&Rid> {
+        let mut of_track = self.rids.iter().filter(|(index, _)| *index == track);
+        of_track.nth(usize::from(layer)).map(|(_, rid)| rid)
+    }
+
     fn learn(&mut self, media: &PublisherMedia, header: &RtpHeader, packet: &[u8]) -> Option<SourceRole> {
         let (track, is_rtx) = self.track_of(media, header, packet)?;
         let ids = &media.tracks.get(track)?.extensions;
@@ -130,7 +136,7 @@ impl Sources {
             return u8::try_from(position).ok();
         }
         let next = of_track().count();
-        if next >= crate::core::route::hub::MAX_LAYERS {
+        if next >= crate::core::route::MAX_LAYERS {
             return None;
         }
         self.rids.push((track, Rid(rid.into())));

@@ -195,6 +195,7 @@ mod tests {
             keyframe,
             head: false,
             opens: false,
+            picture: Default::default(),
             carried: Default::default(),
         }
     }

@@ -14,6 +14,18 @@ pub struct ClockPoint {
     pub arrival: Instant,
 }
 
+impl ClockPoint {
+    /// The RTP time on `other`'s track at the time that is `timestamp` on this one's. Both count the same clock.
+    pub fn on(&self, other: &ClockPoint, timestamp: u64, clock_rate: u32) -> u64 {
+        let ahead = self.ntp.seconds_since(other.ntp) * f64::from(clock_rate);
+        let since = timestamp.wrapping_sub(self.timestamp);
+        other
+            .timestamp
+            .wrapping_add(since)
+            .wrapping_add_signed(ahead.round() as i64)
+    }
+}
+
 /// How far our clock is ahead of the publisher's, path delay included, in seconds. One for all tracks of a
 /// publisher: an error shifts them together and the sync between them stays.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,13 +1,17 @@
 //! A stream at one worker: its layers as they come in, from a publisher here or from the worker that has it, and
 //! the viewers served here.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::buffer::{BufferLimits, Inserted, LayerBuffer};
-use super::clock::{ClockPoint, PublisherClock};
+use super::buffer::BufferLimits;
+use super::clock::PublisherClock;
+use super::lane::{Lane, MAX_LAYERS};
 use super::message::{RoutedPacket, Source};
-use crate::core::ids::{SeqNo, StreamName, WorkerId};
-use crate::core::media::{Codec, MediaKind};
+use crate::core::ids::{StreamName, WorkerId};
+use crate::core::media::MediaKind;
+
+/// Viewers of one worker have the publisher asked at most this often; each wish is remembered until it is met.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 pub struct Hub {
     pub stream: StreamName,
@@ -23,47 +27,9 @@ pub struct Hub {
     pub subscribed: bool,
     /// Whether the publisher sends a keyframe when asked; unknown at first.
     pub answers_pli: Option<bool>,
-    /// When viewers here last had the publisher asked for a keyframe.
-    pub last_asked: Option<Instant>,
+    /// When viewers here last had the publisher asked for a keyframe, by layer; the last is for all layers.
+    asked: [Option<Instant>; MAX_LAYERS + 1],
 }
-
-/// One medium of the stream.
-pub struct Lane {
-    pub kind: MediaKind,
-    pub layers: Vec<Layer>,
-    /// What arrived since the last flush, in order of arrival: (layer, sequence number).
-    pub fresh: Vec<(u8, SeqNo)>,
-    limits: BufferLimits,
-}
-
-pub struct Layer {
-    pub buffer: LayerBuffer,
-    /// Changes whenever the sequence starts over: another publisher, another SSRC, a jump.
-    pub epoch: u32,
-    pub codec: Option<Codec>,
-    pub clock: Option<ClockPoint>,
-    /// Width × height, as far as known.
-    pub pixels: u32,
-    /// Payload bytes since the epoch began: of two layers of unknown size the busier is the better.
-    bytes: u64,
-}
-
-/// Tells sequence spaces apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourceKey {
-    pub layer: u8,
-    pub epoch: u32,
-}
-
-/// Worked out once for all viewers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BestLayers {
-    pub audio: Option<u8>,
-    pub video: Option<u8>,
-}
-
-/// Layers beyond this are ignored: browsers send 3, OBS up to 4.
-pub const MAX_LAYERS: usize = 6;
 
 impl Hub {
     pub fn new(stream: StreamName, limits: BufferLimits) -> Self {
@@ -77,22 +43,20 @@ impl Hub {
             subscribers: Vec::new(),
             subscribed: false,
             answers_pli: None,
-            last_asked: None,
+            asked: Default::default(),
         }
     }
 
     /// Another publisher, or none: what the old one sent is gone, the viewers stay.
     pub fn change_source(&mut self, source: Option<Source>) {
         self.source = source;
-        self.video.layers.clear();
-        self.audio.layers.clear();
-        self.video.fresh.clear();
-        self.audio.fresh.clear();
+        self.video.clear();
+        self.audio.clear();
         self.clock = PublisherClock::default();
         self.subscribers.clear();
         self.subscribed = false;
         self.answers_pli = None;
-        self.last_asked = None;
+        self.asked = Default::default();
     }
 
     pub fn lane(&self, kind: MediaKind) -> &Lane {
@@ -114,21 +78,32 @@ impl Hub {
         self.lane_mut(routed.kind).take(routed)
     }
 
-    /// The best layer of each lane, for [`Viewer::forward`](crate::core::egress::Viewer::forward).
-    pub fn best(&self) -> BestLayers {
-        BestLayers {
-            audio: self.audio.best(),
-            video: self.video.best(),
-        }
-    }
-
     /// Takes in what another worker has stored: to start from, not to be forwarded.
     pub fn take_stored(&mut self, packets: Vec<RoutedPacket>) {
         for packet in packets {
             self.take(packet);
         }
-        self.video.fresh.clear();
-        self.audio.fresh.clear();
+        self.video.took_stored();
+        self.audio.took_stored();
+    }
+
+    /// Whether the publisher may be asked for a keyframe of this layer (`None`: of all) now; then it counts as asked.
+    pub fn may_ask(&mut self, layer: Option<u8>, now: Instant) -> bool {
+        let slot = layer.map_or(MAX_LAYERS, usize::from).min(MAX_LAYERS);
+        let Some(asked) = self.asked.get_mut(slot) else {
+            return false;
+        };
+        if asked.is_some_and(|at| now.saturating_duration_since(at) < ASK_INTERVAL) {
+            return false;
+        }
+        *asked = Some(now);
+        true
+    }
+
+    /// Finds out which layers have stopped. Call with each tick.
+    pub fn refresh(&mut self, now: Instant) {
+        self.video.refresh(now);
+        self.audio.refresh(now);
     }
 
     /// Payload bytes in all buffers.
@@ -139,83 +114,5 @@ impl Hub {
 
     pub fn has_fresh(&self) -> bool {
         !self.video.fresh.is_empty() || !self.audio.fresh.is_empty()
-    }
-}
-
-impl Lane {
-    fn new(kind: MediaKind, limits: BufferLimits) -> Self {
-        Self {
-            kind,
-            layers: Vec::new(),
-            fresh: Vec::new(),
-            limits,
-        }
-    }
-
-    fn take(&mut self, routed: RoutedPacket) -> bool {
-        let Some(layer) = self.layer_mut(routed.layer) else {
-            return false;
-        };
-        if layer.epoch != routed.epoch {
-            layer.buffer.clear();
-            layer.epoch = routed.epoch;
-            layer.bytes = 0;
-            layer.clock = None;
-        }
-        layer.codec = Some(routed.packet.codec);
-        layer.pixels = routed.pixels;
-        layer.bytes += routed.packet.payload.len() as u64;
-        let mut packet = routed.packet;
-        let seq = packet.seq;
-        let highest = layer.buffer.highest();
-        // The parameter sets of H.264 and H.265 are packets of their own: without its predecessor, what seems to
-        // begin a keyframe may lack its head, which is lost or late.
-        let whole = packet.head || highest.is_some_and(|highest| highest.0 + 1 == seq.0);
-        packet.opens = packet.keyframe && whole && highest.is_none_or(|highest| highest < seq);
-        if layer.buffer.insert(packet) != Inserted::New {
-            return false;
-        }
-        self.fresh.push((routed.layer, seq));
-        true
-    }
-
-    pub fn layer_mut(&mut self, index: u8) -> Option<&mut Layer> {
-        let index = usize::from(index);
-        if index >= MAX_LAYERS {
-            return None;
-        }
-        while self.layers.len() <= index {
-            self.layers.push(Layer {
-                buffer: LayerBuffer::new(self.limits),
-                epoch: 0,
-                codec: None,
-                clock: None,
-                pixels: 0,
-                bytes: 0,
-            });
-        }
-        self.layers.get_mut(index)
-    }
-
-    pub fn layer(&self, index: u8) -> Option<&Layer> {
-        self.layers.get(usize::from(index))
-    }
-
-    /// The layer with the largest picture that has media; among equals the busiest.
-    pub fn best(&self) -> Option<u8> {
-        let live = self
-            .layers
-            .iter()
-            .enumerate()
-            .filter(|(_, layer)| layer.codec.is_some());
-        live.max_by_key(|(_, layer)| (layer.pixels, layer.bytes))
-            .map(|(index, _)| index as u8)
-    }
-
-    pub fn key(&self, index: u8) -> Option<SourceKey> {
-        self.layer(index).map(|layer| SourceKey {
-            layer: index,
-            epoch: layer.epoch,
-        })
     }
 }

@@ -2,9 +2,9 @@
 
 use super::clock::ClockPoint;
 use super::packet::MediaPacket;
-use crate::core::ids::{SessionId, StreamName, WorkerId};
+use crate::core::ids::{Rid, SessionId, StreamName, WorkerId};
 use crate::core::machine::Path;
-use crate::core::media::{IceCredentials, MediaKind, StreamCodecs};
+use crate::core::media::{IceCredentials, LayerChoice, MediaKind, StreamCodecs};
 
 /// Where a stream comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,11 @@ pub enum Message {
         session: SessionId,
         local: IceCredentials,
         remote: IceCredentials,
+    },
+    /// A viewer wants another layer.
+    ChooseLayer {
+        session: SessionId,
+        choice: LayerChoice,
     },
     /// Who publishes a stream from now on.
     SourceChanged {
@@ -69,10 +74,11 @@ pub enum Message {
         publisher: SessionId,
         answers: bool,
     },
-    /// Viewers elsewhere need a keyframe.
+    /// Viewers elsewhere need a keyframe, of one layer or of any.
     RequestKeyframe {
         stream: StreamName,
         publisher: SessionId,
+        layer: Option<u8>,
     },
     /// End every session, say goodbye, accept nothing more.
     Shutdown,
@@ -84,8 +90,10 @@ pub struct RoutedPacket {
     pub layer: u8,
     /// Changes whenever the layer's sequence starts over.
     pub epoch: u32,
-    /// Picture size of the layer as far as known, width × height.
-    pub pixels: u32,
+    /// What the publisher calls the layer; `None` without simulcast.
+    pub rid: Option<Rid>,
+    /// Width and height of the layer's picture, as far as known.
+    pub size: Option<(u16, u16)>,
     pub packet: MediaPacket,
 }
 

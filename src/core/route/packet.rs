@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::core::ids::SeqNo;
 use crate::core::media::{Codec, ExtensionIds};
-use crate::core::rtp::{ExtensionBlock, RtpHeader};
+use crate::core::rtp::{ExtensionBlock, PictureNumbers, RtpHeader};
 
 #[derive(Clone, Debug)]
 pub struct MediaPacket {
@@ -26,6 +26,8 @@ pub struct MediaPacket {
     /// A waiting viewer can go live with it: a keyframe begins here, and nothing of it came before. Set by the
     /// [`Hub`](super::Hub), which knows what did.
     pub opens: bool,
+    /// The payload's picture numbers, which go on at the viewer when the layer changes.
+    pub picture: PictureNumbers,
     pub carried: Carried,
 }
 

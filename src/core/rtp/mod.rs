@@ -6,6 +6,7 @@
 //! - [`seq`]: 16-bit sequence numbers and 32-bit timestamps unwrapped to 64 bits.
 //! - [`payload`]: where a picture or a keyframe begins, for any codec; per codec in [`h264`], [`h265`], [`vp8`],
 //!   [`vp9`], [`av1`], which read bit fields with `bits`.
+//! - [`picture`]: numbers in payloads that count pictures, continued from one layer to the next.
 //! - [`rtx`]: a retransmission turned back into the packet it repeats.
 //! - [`rtcp`]: reports and feedback, read and written.
 //!
@@ -17,6 +18,7 @@ pub mod h264;
 pub mod h265;
 pub mod header;
 pub mod payload;
+pub mod picture;
 pub mod rtcp;
 pub mod rtx;
 pub mod seq;
@@ -28,6 +30,7 @@ pub mod writer;
 
 pub use header::{Class, Elements, ExtensionBlock, RtpHeader, classify, is_rtcp};
 pub use payload::{PayloadInfo, inspect};
+pub use picture::{PictureNumbers, PictureShift};
 pub use rtcp::{Rtcp, bye, feedback, fir, lost, nack, pli, receiver_report, sdes_cname, sender_report};
 pub use seq::{SeqUnwrapper, TimestampUnwrapper};
 pub use writer::{OutgoingHeader, write_header};

@@ -17,6 +17,8 @@ pub struct Descriptor {
     /// E: ends one.
     pub frame_end: bool,
     pub layer: Option<Layer>,
+    /// TL0PICIDX and its offset in the payload; not in flexible mode.
+    pub tl0_picture_index: Option<(u8, usize)>,
     /// Width and height of the highest spatial layer, from the scalability structure.
     pub resolution: Option<(u16, u16)>,
     /// The descriptor's length; here the VP9 data begins.
@@ -53,6 +55,7 @@ impl Descriptor {
             });
         }
         let mut layer = None;
+        let mut tl0_picture_index = None;
         if flags & 0x20 != 0 {
             let byte = reader.byte()?;
             layer = Some(Layer {
@@ -62,7 +65,7 @@ impl Descriptor {
                 inter_layer: byte & 1 != 0,
             });
             if !flexible {
-                reader.byte()?; // TL0PICIDX
+                tl0_picture_index = Some((reader.byte()?, reader.at - 1));
             }
         }
         if flexible && inter_predicted {
@@ -85,6 +88,7 @@ impl Descriptor {
             frame_start: flags & 0x08 != 0,
             frame_end: flags & 0x04 != 0,
             layer,
+            tl0_picture_index,
             resolution,
             len: reader.at,
         })

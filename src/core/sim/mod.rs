@@ -10,6 +10,7 @@
 //! The scenarios:
 //! - [`clients`]: every client in the book. [`codecs`]: one medium, or a codec that a viewer lacks.
 //! - [`start`]: a viewer's first picture. [`keyframes`]: asking for one. [`sync`]: sound and picture together.
+//! - [`layers`]: simulcast: who gets which layer, and going from one to another.
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
 //! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`nonces`]: asking for anything again.
@@ -21,6 +22,7 @@ mod codecs;
 mod drive;
 mod hostile;
 mod keyframes;
+mod layers;
 mod loss;
 mod media;
 mod network;

@@ -8,6 +8,8 @@ use crate::core::peer::testing::TestClient;
 
 pub const CHROMIUM_SENDS: &str = include_str!("../../../tests/offers/chromium-156-sendonly.sdp");
 pub const CHROMIUM_WATCHES: &str = include_str!("../../../tests/offers/chromium-156-recvonly.sdp");
+pub const CHROMIUM_SIMULCAST: &str = include_str!("../../../tests/offers/chromium-156-simulcast.sdp");
+pub const OBS_SIMULCAST: &str = include_str!("../../../tests/offers/obs-32.2-simulcast-3.sdp");
 pub const OBS_SENDS: &str = include_str!("../../../tests/offers/obs-32.2-h264-opus.sdp");
 pub const FFMPEG_SENDS: &str = include_str!("../../../tests/offers/ffmpeg-9.0-h264-opus.sdp");
 

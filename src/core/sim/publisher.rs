@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::media::{self, Label};
+use super::media::{self, Label, Picture};
 use super::offers::{self, Offered};
 use crate::core::ids::{PayloadType, Ssrc};
 use crate::core::media::MediaKind;
@@ -38,6 +38,17 @@ pub struct VideoSpec {
     pub keyframe_packets: u16,
     pub delta_packets: u16,
     pub packet_len: usize,
+    /// Simulcast: empty without.
+    pub layers: Vec<LayerSpec>,
+    /// Each layer has sender reports of its own; otherwise the first alone.
+    pub reports_each_layer: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct LayerSpec {
+    pub rid: &'static str,
+    pub size: (u16, u16),
+    pub delta_packets: u16,
 }
 
 impl Default for VideoSpec {
@@ -49,6 +60,8 @@ impl Default for VideoSpec {
             keyframe_packets: 12,
             delta_packets: 3,
             packet_len: 1000,
+            layers: Vec::new(),
+            reports_each_layer: true,
         }
     }
 }
@@ -89,6 +102,49 @@ impl PublisherSpec {
         }
     }
 
+    /// Three layers, each with RTX by repaired-rid and reports of its own.
+    pub fn chromium_simulcast() -> Self {
+        let layer = |rid, size, delta_packets| LayerSpec {
+            rid,
+            size,
+            delta_packets,
+        };
+        Self {
+            offer: offers::CHROMIUM_SIMULCAST.to_owned(),
+            ..Self::chromium()
+        }
+        .video(|video| {
+            video.gop = Duration::from_secs(1000);
+            video.layers = vec![
+                layer("q", (320, 180), 1),
+                layer("h", (640, 360), 2),
+                layer("f", (1280, 720), 5),
+            ];
+        })
+    }
+
+    /// Three layers, the first the largest; deaf, and with reports for the first alone.
+    pub fn obs_simulcast() -> Self {
+        let layer = |rid, size, delta_packets| LayerSpec {
+            rid,
+            size,
+            delta_packets,
+        };
+        Self {
+            offer: offers::OBS_SIMULCAST.to_owned(),
+            ..Self::obs()
+        }
+        .video(|video| {
+            video.gop = Duration::from_secs(4);
+            video.reports_each_layer = false;
+            video.layers = vec![
+                layer("0", (1280, 720), 5),
+                layer("1", (640, 352), 2),
+                layer("2", (320, 176), 1),
+            ];
+        })
+    }
+
     pub fn video(mut self, change: impl FnOnce(&mut VideoSpec)) -> Self {
         if let Some(video) = &mut self.video {
             change(video);
@@ -119,11 +175,11 @@ pub struct Publisher {
     /// Sent on top of everything else, at the next opportunity.
     pub inject: Vec<Outgoing>,
     start: Instant,
-    video: Option<Track>,
+    /// One per layer.
+    video: Vec<Track>,
     audio: Option<Track>,
     next_report: Option<Instant>,
-    keyframe_due: Option<Instant>,
-    last_keyframe: Option<Instant>,
+    next_picture: Option<Instant>,
     frame: u32,
     audio_frame: u32,
 }
@@ -138,17 +194,33 @@ struct Track {
     first_timestamp: u32,
     clock_rate: u64,
     next: Option<Instant>,
-    history: VecDeque<(u16, Vec<u8>)>,
+    history: VecDeque<(OutgoingHeader, Vec<u8>)>,
     packets: u32,
+    layer: u8,
+    spec: Option<LayerSpec>,
+    /// Ids of the extensions that name the layer: on media, and on retransmissions.
+    rid_ids: (Option<u8>, Option<u8>),
+    numbers: (u16, u8),
+    stopped: bool,
+    keyframe_due: Option<Instant>,
+    last_keyframe: Option<Instant>,
 }
 
 impl Publisher {
     /// `ssrc`s are those of the adapted offer.
     pub fn new(spec: PublisherSpec, offered: &Offered, source: u16, start: Instant) -> Self {
-        let track = |codec: &'static str, kind| {
+        let track = |codec: &'static str, kind, layer: Option<(u8, LayerSpec)>| {
             let format = offered.format(codec).expect("the codec is in the offer");
             // GStreamer announces none.
-            let (ssrc, rtx_ssrc) = offered.ssrc(kind).unwrap_or((900 + kind as u32, None));
+            let (ssrc, rtx_ssrc) = match layer {
+                Some((index, _)) => {
+                    let ssrc = 10_000 * (u32::from(source) + 1) + 2 * u32::from(index);
+                    (ssrc, Some(ssrc + 1))
+                }
+                None => offered.ssrc(kind).unwrap_or((900 + kind as u32, None)),
+            };
+            let index = layer.map_or(0, |(index, _)| index);
+            let id = |ending| layer.and_then(|_| offered.extension(kind, ending));
             Track {
                 codec,
                 ssrc,
@@ -160,13 +232,31 @@ impl Publisher {
                     100
                 },
                 rtx_seq: 1,
-                first_timestamp: 0xffff_0000u32.wrapping_mul(u32::from(source) + 1),
+                first_timestamp: 0xffff_0000u32
+                    .wrapping_mul(u32::from(source) + 1)
+                    .wrapping_add(0x1357_9bdf * u32::from(index)),
                 clock_rate: if kind == MediaKind::Video { 90_000 } else { 48_000 },
                 next: None,
                 history: VecDeque::new(),
                 packets: 0,
+                layer: index,
+                spec: layer.map(|(_, spec)| spec),
+                rid_ids: (id("sdes:rtp-stream-id"), id("sdes:repaired-rtp-stream-id")),
+                numbers: (0x7ff0 + 999 * u16::from(index), 250 + index),
+                stopped: false,
+                keyframe_due: None,
+                last_keyframe: None,
             }
         };
+        let video = spec.video.as_ref().map_or(Vec::new(), |video| {
+            let layer = |(index, layer): (usize, &LayerSpec)| {
+                track(video.codec, MediaKind::Video, Some((index as u8, *layer)))
+            };
+            match video.layers.is_empty() {
+                true => vec![track(video.codec, MediaKind::Video, None)],
+                false => video.layers.iter().enumerate().map(layer).collect(),
+            }
+        });
         Self {
             source,
             asked: Vec::new(),
@@ -175,14 +265,10 @@ impl Publisher {
             paused: false,
             inject: Vec::new(),
             start,
-            video: spec
-                .video
-                .as_ref()
-                .map(|video| track(video.codec, MediaKind::Video)),
-            audio: spec.audio.then(|| track("OPUS", MediaKind::Audio)),
+            video,
+            audio: spec.audio.then(|| track("OPUS", MediaKind::Audio, None)),
             next_report: None,
-            keyframe_due: None,
-            last_keyframe: None,
+            next_picture: None,
             frame: 0,
             audio_frame: 0,
             spec,
@@ -191,11 +277,14 @@ impl Publisher {
 
     /// Media begins now.
     pub fn begin(&mut self, now: Instant) {
-        for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
-            track.next = Some(now);
+        for track in &mut self.video {
+            track.keyframe_due = Some(now);
+            self.next_picture = Some(now);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.next = Some(now);
         }
         self.next_report = Some(now + Duration::from_millis(300));
-        self.keyframe_due = Some(now);
     }
 
     pub fn has_begun(&self) -> bool {
@@ -204,44 +293,54 @@ impl Publisher {
 
     pub fn ssrc(&self, kind: MediaKind) -> Option<u32> {
         let track = if kind == MediaKind::Video {
-            &self.video
+            self.video.first()
         } else {
-            &self.audio
+            self.audio.as_ref()
         };
-        track.as_ref().map(|track| track.ssrc)
+        track.map(|track| track.ssrc)
     }
 
     pub fn pt(&self, kind: MediaKind) -> Option<u8> {
         let track = if kind == MediaKind::Video {
-            &self.video
+            self.video.first()
         } else {
-            &self.audio
+            self.audio.as_ref()
         };
-        track.as_ref().map(|track| track.pt)
+        track.map(|track| track.pt)
     }
 
     /// Goes on with another codec of the same offer, from a keyframe on.
     pub fn change_codec(&mut self, codec: &'static str, offered: &Offered) {
-        if let (Some(track), Some(format)) = (&mut self.video, offered.format(codec)) {
+        if let (Some(track), Some(format)) = (self.video.first_mut(), offered.format(codec)) {
             track.codec = codec;
             track.pt = format.pt;
             track.rtx = offered.rtx_of(format.pt).zip(track.rtx.map(|(_, ssrc)| ssrc));
-            self.keyframe_due = Some(self.start);
+            track.keyframe_due = Some(self.start);
         }
     }
 
     /// The video's numbers go on from elsewhere, as those of a restarted encoder.
     pub fn jump(&mut self, seq: u16, timestamp: u32) {
-        if let Some(track) = &mut self.video {
+        if let Some(track) = self.video.first_mut() {
             track.seq = track.seq.wrapping_add(seq);
             track.first_timestamp = track.first_timestamp.wrapping_add(timestamp);
-            self.keyframe_due = Some(self.start);
+            track.keyframe_due = Some(self.start);
+        }
+    }
+
+    /// Sends nothing of this layer from now on, or sends it again from a keyframe on.
+    pub fn stop_layer(&mut self, rid: &str, stop: bool) {
+        for track in &mut self.video {
+            if track.spec.is_some_and(|spec| spec.rid == rid) {
+                track.stopped = stop;
+                track.keyframe_due = (!stop).then_some(self.start);
+            }
         }
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         let times = [
-            self.video.as_ref().and_then(|track| track.next),
+            self.next_picture,
             self.audio.as_ref().and_then(|track| track.next),
             self.next_report,
         ];
@@ -258,13 +357,8 @@ impl Publisher {
         {
             self.audio_frame(now, out);
         }
-        while self
-            .video
-            .as_ref()
-            .and_then(|track| track.next)
-            .is_some_and(|at| at <= now)
-        {
-            self.video_frame(now, out);
+        while self.next_picture.is_some_and(|at| at <= now) {
+            self.picture(now, out);
         }
         if self.next_report.is_some_and(|at| at <= now) {
             self.next_report = Some(now + REPORT_INTERVAL);
@@ -278,18 +372,18 @@ impl Publisher {
     pub fn rtcp(&mut self, now: Instant, compound: &[u8], out: &mut Vec<Outgoing>) {
         for item in rtp::feedback(compound) {
             match item {
-                Rtcp::Pli { media } | Rtcp::Fir { media, .. }
-                    if self.ssrc(MediaKind::Video) == Some(media.0) =>
-                {
-                    self.asked.push(now);
-                    if let Some(after) = self.spec.answers_pli {
-                        self.keyframe_due.get_or_insert(now + after);
+                Rtcp::Pli { media } | Rtcp::Fir { media, .. } => {
+                    if let Some(track) = self.video.iter_mut().find(|track| track.ssrc == media.0) {
+                        self.asked.push(now);
+                        if let Some(after) = self.spec.answers_pli {
+                            track.keyframe_due.get_or_insert(now + after);
+                        }
                     }
                 }
                 Rtcp::Nack { media, pid, blp } => {
                     for seq in rtp::lost(pid, blp) {
                         self.nacked += 1;
-                        for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
+                        for track in self.video.iter_mut().chain(&mut self.audio) {
                             if track.ssrc == media.0 {
                                 out.extend(track.repeat(seq));
                             }
@@ -311,6 +405,7 @@ impl Publisher {
         }
         let label = Label {
             source,
+            layer: 0,
             frame,
             index: 0,
             count: 1,
@@ -321,45 +416,50 @@ impl Publisher {
         out.push(track.packet(&label, 80));
     }
 
-    fn video_frame(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
-        let (Some(track), Some(spec)) = (&mut self.video, &self.spec.video) else {
-            return;
-        };
-        track.next = track.next.map(|at| at + Duration::from_secs(1) / spec.fps);
+    /// One picture of every layer.
+    fn picture(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        let Some(spec) = &self.spec.video else { return };
+        self.next_picture = self.next_picture.map(|at| at + Duration::from_secs(1) / spec.fps);
         if self.paused {
             return;
         }
-        let due = self.keyframe_due.is_some_and(|at| at <= now)
-            || self.last_keyframe.is_some_and(|at| now - at >= spec.gop);
-        if due {
-            self.keyframe_due = None;
-            self.last_keyframe = Some(now);
-        }
-        let count = if due {
-            spec.keyframe_packets
-        } else {
-            spec.delta_packets
-        };
-        for index in 0..count {
-            let (source, frame, captured) = (self.source, self.frame, now - self.start);
-            let label = Label {
-                source,
-                frame,
-                index,
-                count,
-                keyframe: due,
-                captured,
-            };
-            self.sent.push((now, label, MediaKind::Video));
-            out.push(track.packet(&label, spec.packet_len));
+        for track in self.video.iter_mut().filter(|track| !track.stopped) {
+            let keyframe = track.keyframe_due.is_some_and(|at| at <= now)
+                || track.last_keyframe.is_some_and(|at| now - at >= spec.gop);
+            if keyframe {
+                track.keyframe_due = None;
+                track.last_keyframe = Some(now);
+            }
+            let delta = track.spec.map_or(spec.delta_packets, |layer| layer.delta_packets);
+            let count = if keyframe { spec.keyframe_packets } else { delta };
+            for index in 0..count {
+                let label = Label {
+                    source: self.source,
+                    layer: track.layer,
+                    frame: self.frame,
+                    index,
+                    count,
+                    keyframe,
+                    captured: now - self.start,
+                };
+                self.sent.push((now, label, MediaKind::Video));
+                out.push(track.packet(&label, spec.packet_len));
+            }
+            track.numbers = ((track.numbers.0 + 1) & 0x7fff, track.numbers.1.wrapping_add(1));
         }
         self.frame += 1;
     }
 
     fn reports(&mut self, now: Instant, epoch: &Epoch, out: &mut Vec<Outgoing>) {
         let delays = self.spec.report_delays;
-        for (track, extra) in [&self.audio, &self.video].into_iter().zip(delays) {
-            let Some(track) = track else { continue };
+        let each = self
+            .spec
+            .video
+            .as_ref()
+            .is_none_or(|video| video.reports_each_layer);
+        let video = self.video.iter().filter(|track| each || track.layer == 0);
+        let audio = self.audio.iter().map(|track| (track, delays[0]));
+        for (track, extra) in audio.chain(video.map(|track| (track, delays[1]))) {
             let timestamp = track.timestamp(now - self.start);
             let mut plain = Vec::new();
             // The publisher's wall clock is 77 s behind.
@@ -396,11 +496,16 @@ impl Track {
             timestamp: self.timestamp(label.captured),
             ssrc: Ssrc(self.ssrc),
         };
-        let plain = written(&header, &media::payload(self.codec, label, len));
+        let picture = Picture {
+            numbers: self.numbers,
+            size: self.spec.map(|spec| spec.size),
+        };
+        let payload = media::payload(self.codec, label, &picture, len);
+        let plain = with_rid(&header, self.rid(self.rid_ids.0), &payload);
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back((self.seq, plain.clone()));
+        self.history.push_back((header, payload));
         self.seq = self.seq.wrapping_add(1);
         self.packets += 1;
         Outgoing {
@@ -410,22 +515,42 @@ impl Track {
         }
     }
 
+    fn rid(&self, id: Option<u8>) -> Option<(u8, &'static [u8])> {
+        Some((id?, self.spec?.rid.as_bytes()))
+    }
+
     fn repeat(&mut self, seq: u16) -> Option<Outgoing> {
-        let (_, original) = self.history.iter().rev().find(|(known, _)| *known == seq)?;
-        let mut plain = original.clone();
-        if let Some((pt, ssrc)) = self.rtx {
-            plain[1] = (plain[1] & 0x80) | pt;
-            plain[2..4].copy_from_slice(&self.rtx_seq.to_be_bytes());
-            plain[8..12].copy_from_slice(&ssrc.to_be_bytes());
-            plain.splice(12..12, seq.to_be_bytes());
-            self.rtx_seq = self.rtx_seq.wrapping_add(1);
-        }
+        let (header, payload) = self.history.iter().rev().find(|(known, _)| known.seq == seq)?;
+        let plain = match self.rtx {
+            Some((pt, ssrc)) => {
+                let header = OutgoingHeader {
+                    pt: PayloadType(pt),
+                    seq: self.rtx_seq,
+                    ssrc: Ssrc(ssrc),
+                    ..*header
+                };
+                let payload = [&seq.to_be_bytes(), &payload[..]].concat();
+                with_rid(&header, self.rid(self.rid_ids.1), &payload)
+            }
+            None => with_rid(header, self.rid(self.rid_ids.0), payload),
+        };
+        self.rtx_seq = self.rtx_seq.wrapping_add(1);
         Some(Outgoing {
             plain,
             rtcp: false,
             extra: Duration::ZERO,
         })
     }
+}
+
+/// An RTP packet with the extension that names its layer.
+fn with_rid(header: &OutgoingHeader, rid: Option<(u8, &[u8])>, payload: &[u8]) -> Vec<u8> {
+    let mut plain = vec![0; 64];
+    let elements: Vec<(u8, &[u8])> = rid.into_iter().collect();
+    let len = rtp::write_header(&mut plain, header, &elements).expect("a header fits");
+    plain.truncate(len);
+    plain.extend(payload);
+    plain
 }
 
 /// An RTP packet without extensions.

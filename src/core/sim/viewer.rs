@@ -53,6 +53,8 @@ pub struct Seen {
     pub timestamp: u32,
     pub label: Label,
     pub repeated: bool,
+    /// VP8's picture id and TL0PICIDX.
+    pub numbers: Option<(u16, u8)>,
     /// The playout-delay extension's bytes.
     pub playout: Option<Vec<u8>>,
 }
@@ -188,8 +190,10 @@ impl Viewer {
             assert!(self.gullible, "the payload is a publisher's, unchanged");
             return;
         };
+        let numbers = media::numbers(&format.codec, payload);
         self.seen.push(Seen {
             at: now,
+            numbers,
             kind: format.kind,
             codec: format.codec,
             ssrc: self.sources[&format.kind].ssrc,
@@ -270,7 +274,8 @@ impl Viewer {
         for seen in packets {
             match frames.last_mut() {
                 Some(frame)
-                    if (frame.label.source, frame.label.frame) == (seen.label.source, seen.label.frame)
+                    if (frame.label.source, frame.label.layer, frame.label.frame)
+                        == (seen.label.source, seen.label.layer, seen.label.frame)
                         && frame.timestamp == seen.timestamp =>
                 {
                     frame.packets += 1;

@@ -15,7 +15,7 @@ use crate::core::directory::Directory;
 use crate::core::engine::{Engine, EngineConfig};
 use crate::core::ids::{SessionId, StreamName, WorkerId};
 use crate::core::machine::Path;
-use crate::core::media::IceCredentials;
+use crate::core::media::{IceCredentials, LayerChoice};
 use crate::core::peer::testing::{ClientOptions, TestClient};
 use crate::core::peer::{Identity, SrtpProfile};
 use crate::core::route::Message;
@@ -194,6 +194,12 @@ impl World {
         self.watch_over(stream, spec, worker, Conditions::delay(10), Conditions::delay(10))
     }
 
+    /// A viewer that says at once which layers it wants.
+    pub fn watch_layer(&mut self, stream: &str, spec: ViewerSpec, worker: usize, layers: LayerChoice) -> Id {
+        let way = Conditions::delay(10);
+        self.watch_with(stream, spec, worker, (way, way), layers).unwrap()
+    }
+
     pub fn watch_over(
         &mut self,
         stream: &str,
@@ -213,10 +219,20 @@ impl World {
         up: Conditions,
         down: Conditions,
     ) -> Result<Id, Refused> {
+        self.watch_with(stream, spec, worker, (up, down), LayerChoice::default())
+    }
+
+    fn watch_with(
+        &mut self,
+        stream: &str,
+        spec: ViewerSpec,
+        worker: usize,
+        (up, down): (Conditions, Conditions),
+        layers: LayerChoice,
+    ) -> Result<Id, Refused> {
         let (test, offer) = self.offer(&spec.offer);
-        let accepted = self
-            .control
-            .watch(&name(stream), &Offer::parse(&offer).unwrap())?;
+        let offered = Offer::parse(&offer).unwrap();
+        let accepted = self.control.watch(&name(stream), &offered, layers)?;
         let viewer = Viewer::new(spec, Offered::read(&offer));
         Ok(self.add(test, accepted, worker, up, down, Role::Viewer(Box::new(viewer))))
     }
@@ -227,6 +243,12 @@ impl World {
             world.client(id).test.is_connected()
         });
         id
+    }
+
+    /// A message as the control plane sends them.
+    pub fn post(&mut self, worker: WorkerId, message: Message) {
+        self.posted.lock().unwrap().push((worker, message));
+        self.take_posted();
     }
 
     pub fn client(&self, id: Id) -> &Client {

@@ -1,0 +1,235 @@
+//! One medium of a stream: its layers, which of them are alive, and their order.
+
+use std::time::{Duration, Instant};
+
+use super::buffer::{BufferLimits, Inserted, LayerBuffer};
+use super::clock::ClockPoint;
+use super::message::RoutedPacket;
+use crate::core::ids::{Rid, SeqNo};
+use crate::core::media::{Codec, MediaKind};
+
+/// Layers beyond this are ignored: browsers send 3, OBS up to 4.
+pub const MAX_LAYERS: usize = 6;
+/// A layer that sends nothing for so long while others go on is taken to have stopped: long enough for a layer of five
+/// pictures a second, short enough that another takes its place within half a second.
+const STALL: Duration = Duration::from_millis(300);
+/// As many pictures of other layers must have gone by meanwhile: at a picture a second silence says nothing.
+const STALL_PICTURES: u32 = 4;
+
+pub struct Lane {
+    pub kind: MediaKind,
+    pub layers: Vec<Layer>,
+    /// What arrived since the last flush, in order of arrival: (layer, sequence number).
+    pub fresh: Vec<(u8, SeqNo)>,
+    limits: BufferLimits,
+    ranking: Ranking,
+    revision: u32,
+}
+
+pub struct Layer {
+    pub buffer: LayerBuffer,
+    /// Changes whenever the sequence starts over: another publisher, another SSRC, a jump.
+    pub epoch: u32,
+    pub codec: Option<Codec>,
+    pub clock: Option<ClockPoint>,
+    pub rid: Option<Rid>,
+    /// Width and height, as far as known.
+    pub size: Option<(u16, u16)>,
+    /// Payload bytes since the epoch began: of two layers of unknown size the busier is the better.
+    bytes: u64,
+    last_arrival: Option<Instant>,
+    last_timestamp: u64,
+    /// Pictures that other layers began since this one's last packet.
+    missed: u32,
+    stalled: bool,
+}
+
+/// Tells sequence spaces apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceKey {
+    pub layer: u8,
+    pub epoch: u32,
+}
+
+/// The layers that are alive, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ranking {
+    layers: [u8; MAX_LAYERS],
+    len: usize,
+}
+
+impl Lane {
+    pub fn new(kind: MediaKind, limits: BufferLimits) -> Self {
+        Self {
+            kind,
+            layers: Vec::new(),
+            fresh: Vec::new(),
+            limits,
+            ranking: Ranking::default(),
+            revision: 0,
+        }
+    }
+
+    /// Another source: nothing is known of its layers yet.
+    pub fn clear(&mut self) {
+        self.layers.clear();
+        self.fresh.clear();
+        self.ranking = Ranking::default();
+        self.revision = self.revision.wrapping_add(1);
+    }
+
+    /// Takes a packet in; true if it is to be forwarded.
+    pub fn take(&mut self, routed: RoutedPacket) -> bool {
+        let Some(layer) = self.layer_mut(routed.layer) else {
+            return false;
+        };
+        let mut changed =
+            layer.stalled || layer.codec != Some(routed.packet.codec) || layer.size != routed.size;
+        if layer.epoch != routed.epoch {
+            layer.buffer.clear();
+            layer.epoch = routed.epoch;
+            layer.bytes = 0;
+            layer.clock = None;
+            changed = true;
+        }
+        if changed {
+            layer.rid = routed.rid;
+        }
+        layer.codec = Some(routed.packet.codec);
+        layer.size = routed.size;
+        layer.bytes += routed.packet.payload.len() as u64;
+        let mut packet = routed.packet;
+        let (seq, timestamp, arrival) = (packet.seq, packet.timestamp, packet.arrival);
+        let begins = layer.last_timestamp != timestamp;
+        layer.last_timestamp = timestamp;
+        layer.last_arrival = layer.last_arrival.max(Some(arrival));
+        layer.missed = 0;
+        let highest = layer.buffer.highest();
+        // The parameter sets of H.264 and H.265 are packets of their own: without its predecessor, what seems to
+        // begin a keyframe may lack its head, which is lost or late.
+        let whole = packet.head || highest.is_some_and(|highest| highest.0 + 1 == seq.0);
+        packet.opens = packet.keyframe && whole && highest.is_none_or(|highest| highest < seq);
+        let inserted = layer.buffer.insert(packet);
+        if begins {
+            self.count_picture(routed.layer);
+        }
+        if changed {
+            self.refresh(arrival);
+            self.revision = self.revision.wrapping_add(1);
+        }
+        if inserted != Inserted::New {
+            return false;
+        }
+        self.fresh.push((routed.layer, seq));
+        true
+    }
+
+    /// What another worker has stored comes layer by layer, which tells nothing about who is silent.
+    pub fn took_stored(&mut self) {
+        self.fresh.clear();
+        for layer in &mut self.layers {
+            layer.missed = 0;
+        }
+    }
+
+    fn count_picture(&mut self, of: u8) {
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            if index != usize::from(of) {
+                layer.missed = layer.missed.saturating_add(1);
+            }
+        }
+    }
+
+    /// Finds out which layers have stopped, and the order of the others. Call with each tick.
+    pub fn refresh(&mut self, now: Instant) {
+        let mut ranking = Ranking::default();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let silence = layer.last_arrival.map(|at| now.saturating_duration_since(at));
+            layer.stalled = layer.missed >= STALL_PICTURES && silence.is_some_and(|silence| silence >= STALL);
+            if layer.codec.is_some()
+                && !layer.stalled
+                && let Some(slot) = ranking.layers.get_mut(ranking.len)
+            {
+                *slot = index as u8;
+                ranking.len += 1;
+            }
+        }
+        let layers = &self.layers;
+        if let Some(alive) = ranking.layers.get_mut(..ranking.len) {
+            alive.sort_by_key(|index| {
+                let rank = layers
+                    .get(usize::from(*index))
+                    .map(|layer| (layer.pixels(), layer.bytes));
+                std::cmp::Reverse(rank)
+            });
+        }
+        if ranking != self.ranking {
+            self.ranking = ranking;
+            self.revision = self.revision.wrapping_add(1);
+        }
+    }
+
+    /// The layers that are alive with their indices: the largest picture first, among equals the busiest.
+    pub fn ranked(&self) -> impl DoubleEndedIterator<Item = (u8, &Layer)> {
+        let alive = self.ranking.layers.get(..self.ranking.len).unwrap_or_default();
+        alive
+            .iter()
+            .filter_map(|index| Some((*index, self.layer(*index)?)))
+    }
+
+    /// Changes whenever [`ranked`](Self::ranked) does, or what it says of a layer.
+    #[inline]
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    pub fn layer_mut(&mut self, index: u8) -> Option<&mut Layer> {
+        let index = usize::from(index);
+        if index >= MAX_LAYERS {
+            return None;
+        }
+        while self.layers.len() <= index {
+            self.layers.push(Layer::new(self.limits));
+        }
+        self.layers.get_mut(index)
+    }
+
+    pub fn layer(&self, index: u8) -> Option<&Layer> {
+        self.layers.get(usize::from(index))
+    }
+
+    pub fn key(&self, index: u8) -> Option<SourceKey> {
+        self.layer(index).map(|layer| SourceKey {
+            layer: index,
+            epoch: layer.epoch,
+        })
+    }
+}
+
+impl Layer {
+    fn new(limits: BufferLimits) -> Self {
+        Self {
+            buffer: LayerBuffer::new(limits),
+            epoch: 0,
+            codec: None,
+            clock: None,
+            rid: None,
+            size: None,
+            bytes: 0,
+            last_arrival: None,
+            last_timestamp: u64::MAX,
+            missed: 0,
+            stalled: false,
+        }
+    }
+
+    /// Nothing comes any more while other layers go on.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    fn pixels(&self) -> u32 {
+        self.size
+            .map_or(0, |(width, height)| u32::from(width) * u32::from(height))
+    }
+}
