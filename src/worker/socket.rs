@@ -171,7 +171,7 @@ impl Wire for Link {
     }
 
     fn send(&mut self, path: &Path, contents: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        let local = self.sources.to_name(path.remote.ip(), path.local, self.now);
+        let local = self.sources.name(path.remote.ip(), path.local, self.now);
         let path = &Path { local, ..*path };
         let (destination, src_ip) = self.destination(path).ok_or(SendError::Address)?;
         let transmit = Transmit {

@@ -19,7 +19,7 @@ pub(super) struct SourceAddresses {
 
 impl SourceAddresses {
     /// The source to name on a datagram from `local` to `remote`: none where the kernel takes `local` anyway.
-    pub(super) fn to_name(&mut self, remote: IpAddr, local: Option<IpAddr>, now: Instant) -> Option<IpAddr> {
+    pub(super) fn name(&mut self, remote: IpAddr, local: Option<IpAddr>, now: Instant) -> Option<IpAddr> {
         let local = local?;
         let chosen = match self.known.get(&remote) {
             Some((asked, chosen)) if now.saturating_duration_since(*asked) < VALID_FOR => *chosen,
@@ -63,17 +63,14 @@ mod tests {
         let mut sources = SourceAddresses::default();
         let local = |text: &str| Some(text.parse::<IpAddr>().unwrap());
         let loopback: IpAddr = "127.0.0.1".parse().unwrap();
-        assert_eq!(sources.to_name(loopback, local("127.0.0.1"), now), None);
+        assert_eq!(sources.name(loopback, local("127.0.0.1"), now), None);
         assert_eq!(
-            sources.to_name(loopback, local("127.0.0.2"), now),
+            sources.name(loopback, local("127.0.0.2"), now),
             local("127.0.0.2")
         );
-        assert_eq!(sources.to_name(loopback, None, now), None);
+        assert_eq!(sources.name(loopback, None, now), None);
         let link_local = "fe80::1".parse().unwrap();
-        assert_eq!(
-            sources.to_name(link_local, local("fe80::2"), now),
-            local("fe80::2")
-        );
+        assert_eq!(sources.name(link_local, local("fe80::2"), now), local("fe80::2"));
     }
 
     #[test]
@@ -84,7 +81,7 @@ mod tests {
         for n in 0..MAX_KNOWN as u32 + 10 {
             sources.known.insert(Ipv4Addr::from(n).into(), (now, None));
         }
-        sources.to_name(
+        sources.name(
             "127.0.0.1".parse().unwrap(),
             Some("127.0.0.1".parse().unwrap()),
             now,
