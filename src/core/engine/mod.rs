@@ -3,9 +3,11 @@
 //! - `mod.rs`: the state, and the driver's contract ([`Machine`]).
 //! - `demux.rs`: which session a datagram belongs to.
 //! - `session.rs`: a session from its first check to its end.
+//! - `flush.rs`: the end of a turn: what goes to viewers.
 //! - `streams.rs`: hubs, sources, and what crosses to other workers; `viewers.rs`: the viewers, by key.
 
 mod demux;
+mod flush;
 mod session;
 mod streams;
 mod viewers;
