@@ -30,9 +30,8 @@ use crate::worker::{self, Inbox, Settings, Workers};
 const INBOX_BOUND: usize = 4_096;
 /// From the wish to stop to the end: long enough for every goodbye to leave, short enough for a restart.
 const STOP_WITHIN: Duration = Duration::from_millis(1_500);
-/// How often sessions that never connected are looked for, and how often a stop looks whether all are gone.
+/// How often sessions that never connected are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Everything the server is told.
 #[derive(Clone, Debug)]
@@ -196,12 +195,9 @@ impl Server {
     pub async fn stop(self) {
         self.control.shut_down();
         self.stop_http.notify_one();
-        let drained = async {
-            while self.control.session_count() > 0 {
-                tokio::time::sleep(DRAIN_INTERVAL).await;
-            }
-        };
-        let in_time = tokio::time::timeout(STOP_WITHIN, drained).await.is_ok();
+        let in_time = tokio::time::timeout(STOP_WITHIN, self.control.drained())
+            .await
+            .is_ok();
         if !in_time {
             tracing::warn!(
                 sessions = self.control.session_count(),

@@ -76,6 +76,8 @@ struct Inner {
     directory: Arc<Directory>,
     registry: Mutex<Registry>,
     workers: OnceLock<Box<dyn WorkerLink>>,
+    /// A session is gone.
+    gone: tokio::sync::Notify,
 }
 
 /// A session that was accepted: what the `201` needs.
@@ -151,6 +153,7 @@ impl Control {
             directory,
             registry: Mutex::new(Registry::default()),
             workers: OnceLock::new(),
+            gone: tokio::sync::Notify::new(),
         }))
     }
 
@@ -325,6 +328,17 @@ impl Control {
         self.broadcast(|| Message::Shutdown);
     }
 
+    /// Waits until every session is gone; after [`shut_down`](Self::shut_down) none comes anew.
+    pub async fn drained(&self) {
+        loop {
+            let gone = self.0.gone.notified();
+            if self.session_count() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
     /// Sessions that are not gone yet.
     pub fn session_count(&self) -> usize {
         self.registry().session_count()
@@ -413,6 +427,7 @@ impl Control {
                 source: None,
             });
         }
+        self.0.gone.notify_waiters();
     }
 
     fn broadcast(&self, message: impl Fn() -> Message) {
