@@ -9,7 +9,7 @@ pub mod greeting;
 mod settings;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -223,16 +223,6 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         }
         other => other,
     }
-}
-
-/// The addresses a session can reach `media` at when nothing better is known: the address itself, or loopback.
-pub fn plain_candidates(media: SocketAddr) -> Vec<SocketAddr> {
-    let ip = if media.ip().is_unspecified() {
-        IpAddr::from([127, 0, 0, 1])
-    } else {
-        media.ip()
-    };
-    vec![SocketAddr::new(ip, media.port())]
 }
 
 #[expect(

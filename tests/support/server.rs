@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shibuki::control::ControlConfig;
-use shibuki::server::{Server, ServerConfig, plain_candidates};
+use shibuki::server::{Server, ServerConfig};
 
 use super::{DEADLINE, now};
 
@@ -181,7 +181,7 @@ pub async fn in_process(control: ControlConfig) -> (Server, Addresses) {
         engine: Default::default(),
         api: Default::default(),
     };
-    let candidates = |port| plain_candidates(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let candidates = |port| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
     let server = Server::start(config, candidates).await.unwrap();
     let at = Addresses {
         http: server.http_address(),

@@ -69,21 +69,12 @@ impl KeyframeRequests {
         true
     }
 
-    /// Whether something is left to do at a later `poll`.
-    pub fn pending(&self) -> bool {
-        self.wanted || self.awaiting
-    }
-
     /// Whether the publisher answers: unknown until it was asked once.
     pub fn answers(&self) -> Option<bool> {
         match (self.answered, self.ignored) {
             (0, 0) => None,
             (answered, ignored) => Some(answered > ignored),
         }
-    }
-
-    pub fn last_keyframe(&self) -> Option<Instant> {
-        self.last_keyframe
     }
 }
 

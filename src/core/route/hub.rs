@@ -111,8 +111,4 @@ impl Hub {
         let layers = self.video.layers.iter().chain(&self.audio.layers);
         layers.map(|layer| layer.buffer.bytes()).sum()
     }
-
-    pub fn has_fresh(&self) -> bool {
-        !self.video.fresh.is_empty() || !self.audio.fresh.is_empty()
-    }
 }
