@@ -10,8 +10,10 @@ use crate::core::ids::Ssrc;
 use crate::core::media::{Codec, MediaKind, NegotiatedCodec, StreamCodecs, ViewerMedia, ViewerTrack};
 
 /// What we may write into a viewer's packets.
-const EXTENSIONS: [Extension; 6] = [
+const EXTENSIONS: [Extension; 8] = [
     Extension::Mid,
+    Extension::TransportCc,
+    Extension::AbsSendTime,
     Extension::AudioLevel,
     Extension::VideoOrientation,
     Extension::PlayoutDelay,
@@ -95,18 +97,30 @@ fn choose(offer: &Offer, stream: Option<&StreamCodecs>) -> Result<Vec<Chosen>, R
             MediaKind::Audio => stream.audio,
             MediaKind::Video => stream.video,
         });
-        let codecs = match order(section, kind, live) {
+        let usable = |entry: &&OfferedExtension| EXTENSIONS.contains(&entry.extension) && entry.offerer_reads();
+        let transport_cc = section.extension(Extension::TransportCc).filter(usable).is_some();
+        let codecs = match order(section, kind, live, transport_cc) {
             Ok(codecs) => codecs,
             Err(reason) => {
                 reasons.push((kind, reason));
                 continue;
             }
         };
+        let transport_cc = codecs.iter().any(|codec| codec.feedback.transport_cc);
+        let remb = codecs.iter().any(|codec| codec.feedback.remb);
+        let wanted = |entry: &&OfferedExtension| match entry.extension {
+            // The mid extension repeats the mid attribute; without one there is nothing to repeat.
+            Extension::Mid => section.mid.is_some(),
+            Extension::TransportCc => transport_cc,
+            // A viewer that estimates itself does so by the time of sending.
+            Extension::AbsSendTime => remb && !transport_cc,
+            _ => true,
+        };
         let extensions: Vec<OfferedExtension> = section
             .extensions
             .iter()
-            .filter(|entry| EXTENSIONS.contains(&entry.extension) && entry.offerer_reads())
-            .filter(|entry| entry.extension != Extension::Mid || section.mid.is_some())
+            .filter(usable)
+            .filter(wanted)
             .cloned()
             .collect();
         let track = ViewerTrack {
@@ -139,9 +153,15 @@ fn choose(offer: &Offer, stream: Option<&StreamCodecs>) -> Result<Vec<Chosen>, R
 }
 
 /// The best match for the live codec, then the other codecs in the offer's order, without H.264 in
-/// packetization-mode 0 where mode 1 is offered too: a depacketizer of mode 1 reads both.
-fn order(section: &Section, kind: MediaKind, live: Option<Codec>) -> Result<Vec<NegotiatedCodec>, Reject> {
-    let mut codecs = section.codecs(false);
+/// packetization-mode 0 where mode 1 is offered too: a depacketizer of mode 1 reads both. Transport-wide feedback
+/// counts only with `transport_cc`.
+fn order(
+    section: &Section,
+    kind: MediaKind,
+    live: Option<Codec>,
+    transport_cc: bool,
+) -> Result<Vec<NegotiatedCodec>, Reject> {
+    let mut codecs = section.codecs(transport_cc);
     if codecs.is_empty() {
         return Err(live.map_or(Reject::NoCommonCodec(kind), Reject::CodecNotOffered));
     }

@@ -4,13 +4,16 @@
 //! - [`track`]: one medium of a viewer: when it starts, with which payload type, what comes next.
 //! - [`selector`]: which layer it is to get.
 //! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does.
+//! - [`wire`]: a packet written and sealed. [`transport`]: its number among all of the viewer's packets.
 //! - [`retransmit`]: how much a viewer may ask again.
 
 pub mod retransmit;
 pub mod rewriter;
 pub mod selector;
 pub mod track;
+pub mod transport;
 pub mod viewer;
+pub mod wire;
 
 pub use track::{EgressTrack, RunUpLimits};
 pub use viewer::Viewer;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::rewriter::{Join, Placed, Playout, Rewriter};
 use super::selector::LayerSelector;
-use crate::core::ids::{PayloadType, SeqNo};
+use super::transport::Stamps;
+use crate::core::ids::{PayloadType, SeqNo, Ssrc};
 use crate::core::media::{Codec, LayerChoice, MediaKind, ViewerTrack};
 use crate::core::route::{Lane, Layer, LayerBuffer, MediaPacket, SourceKey};
 use crate::sdp::match_codec;
@@ -52,6 +53,8 @@ pub struct EgressTrack {
     pub spec: ViewerTrack,
     pub packets: u32,
     pub octets: u32,
+    /// What stood on the packets sent, where one may have to be sent again as it was.
+    pub stamps: Stamps,
     rewriter: Rewriter,
     selector: LayerSelector,
     /// The layer to switch to, and since when.
@@ -99,6 +102,7 @@ impl EgressTrack {
             spec,
             packets: 0,
             octets: 0,
+            stamps: Stamps::default(),
             rewriter: Rewriter::new(clock_rate, rand::random(), rand::random()),
             selector: LayerSelector::new(layers),
             switching: None,
@@ -445,6 +449,11 @@ impl EgressTrack {
         // Under another codec's payload type it would not be the same packet.
         self.mapping.filter(|mapping| mapping.codec == packet.codec)?;
         Some((packet, self.rewriter.placed_before(seq, packet)?))
+    }
+
+    /// What retransmissions are sent as (RFC 4588); `None`: as what they were the first time.
+    pub fn repeats_on(&self) -> Option<(PayloadType, Ssrc)> {
+        self.mapping?.rtx.zip(self.spec.rtx_ssrc)
     }
 
     /// The next sequence number on the retransmission SSRC.

@@ -3,18 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::retransmit::RetransmitBudget;
-use super::rewriter::Placed;
-use super::track::{EgressTrack, RunUpLimits, playout_delay};
-use crate::core::ids::{PayloadType, SessionId, Ssrc};
+use super::track::{EgressTrack, RunUpLimits};
+use super::transport::Transport;
+use super::wire::Wire;
+use crate::core::ids::{SessionId, Ssrc};
 use crate::core::machine::{Outbox, Path};
 use crate::core::media::{LayerChoice, MediaKind, ViewerMedia};
 use crate::core::peer::SrtpSender;
-use crate::core::route::{Hub, Lane, MediaPacket};
-use crate::core::rtp::{self, OutgoingHeader, Rtcp};
+use crate::core::route::{Hub, Lane};
+use crate::core::rtp::{self, Rtcp};
 use crate::core::time::Epoch;
 
-/// Header, extensions and RTX's two bytes at most.
-const MAX_HEADER: usize = 80;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// NACKed packets handled in one turn; what is beyond is asked for again.
 const MAX_PENDING_NACKS: usize = 512;
@@ -25,6 +24,7 @@ pub struct Viewer {
     pub hub: usize,
     pub path: Path,
     sender: SrtpSender,
+    transport: Transport,
     video: Option<EgressTrack>,
     audio: Option<EgressTrack>,
     nacks: Vec<(MediaKind, u16)>,
@@ -68,6 +68,7 @@ impl Viewer {
             hub,
             path,
             sender,
+            transport: Transport::new(now),
             video: track(MediaKind::Video),
             audio: track(MediaKind::Audio),
             nacks: Vec::new(),
@@ -148,8 +149,9 @@ impl Viewer {
                     path: &self.path,
                     sender: &mut self.sender,
                     counters: &mut self.counters,
+                    transport: &mut self.transport,
                 };
-                wire.send(track, packet, placed, None, out);
+                wire.send(track, packet, placed, now, out);
             }
         }
     }
@@ -168,8 +170,9 @@ impl Viewer {
                 path: &self.path,
                 sender: &mut self.sender,
                 counters: &mut self.counters,
+                transport: &mut self.transport,
             };
-            wire.send(track, packet, placed, None, out);
+            wire.send(track, packet, placed, now, out);
         }
         bytes
     }
@@ -237,16 +240,13 @@ impl Viewer {
                 break;
             }
             self.counters.retransmitted += 1;
-            let rtx = track
-                .mapping()
-                .and_then(|mapping| mapping.rtx)
-                .zip(track.spec.rtx_ssrc);
             let mut wire = Wire {
                 path: &self.path,
                 sender: &mut self.sender,
                 counters: &mut self.counters,
+                transport: &mut self.transport,
             };
-            wire.send(track, packet, placed, rtx, out);
+            wire.send_again(track, packet, placed, now, out);
         }
         self.nacks = nacks;
     }
@@ -302,88 +302,4 @@ fn report_timestamp(track: &EgressTrack, hub: &Hub, epoch: &Epoch, now: Instant)
         }
     };
     track.live_timestamp(incoming)
-}
-
-/// The last step of a packet's way: header, payload, seal.
-struct Wire<'a> {
-    path: &'a Path,
-    sender: &'a mut SrtpSender,
-    counters: &'a mut ViewerCounters,
-}
-
-impl Wire<'_> {
-    /// With `rtx`, as a retransmission (RFC 4588); without, under the track's own SSRC.
-    fn send(
-        &mut self,
-        track: &mut EgressTrack,
-        packet: &MediaPacket,
-        placed: Placed,
-        rtx: Option<(PayloadType, Ssrc)>,
-        out: &mut impl Outbox,
-    ) {
-        let Some(pt) = track.mapping().and_then(|mapping| mapping.pt) else {
-            return;
-        };
-        let (pt, ssrc, index) = match rtx {
-            Some((pt, ssrc)) => (pt, ssrc, track.next_rtx_seq()),
-            None => (pt, track.spec.ssrc, placed.seq),
-        };
-        let header = OutgoingHeader {
-            marker: packet.marker,
-            pt,
-            seq: index as u16,
-            timestamp: placed.timestamp,
-            ssrc,
-        };
-        let ids = &track.spec.extensions;
-        let playout = playout_delay(placed.playout);
-        let audio_level = packet.carried.audio_level.map(|level| [level]);
-        let orientation = packet.carried.video_orientation.map(|value| [value]);
-        let candidates = [
-            (ids.playout_delay, playout.as_ref().map(|value| &value[..])),
-            (ids.audio_level, audio_level.as_ref().map(|value| &value[..])),
-            (
-                ids.video_orientation,
-                orientation.as_ref().map(|value| &value[..]),
-            ),
-            (
-                ids.abs_capture_time,
-                packet.carried.capture_time.as_ref().map(|time| time.as_slice()),
-            ),
-        ];
-        let mut elements: [(u8, &[u8]); 4] = [(0, &[]); 4];
-        let mut count = 0;
-        for (id, value) in candidates {
-            if let (Some(id), Some(value), Some(slot)) = (id, value, elements.get_mut(count)) {
-                *slot = (id, value);
-                count += 1;
-            }
-        }
-        let elements = elements.get(..count).unwrap_or_default();
-        let payload = &packet.payload;
-        let sender = &mut *self.sender;
-        let mut sent = 0;
-        let room = MAX_HEADER + payload.len() + SrtpSender::MAX_OVERHEAD;
-        out.datagram(self.path, room, |buf| {
-            let header_len = rtp::write_header(buf, &header, elements)?;
-            let mut len = header_len;
-            if rtx.is_some() {
-                buf.get_mut(len..len + 2)?
-                    .copy_from_slice(&(placed.seq as u16).to_be_bytes());
-                len += 2;
-            }
-            let copy = buf.get_mut(len..len + payload.len())?;
-            copy.copy_from_slice(payload);
-            packet.picture.write(copy, placed.picture);
-            len += payload.len();
-            sent = sender.seal_rtp(buf, header_len, len, index)?;
-            Some(sent)
-        });
-        self.counters.packets += 1;
-        self.counters.bytes += sent as u64;
-        if rtx.is_none() {
-            track.packets = track.packets.wrapping_add(1);
-            track.octets = track.octets.wrapping_add(payload.len() as u32);
-        }
-    }
 }

@@ -1,0 +1,74 @@
+//! What stands on a packet because of when it was sent: its number among all packets to the viewer, and the time.
+
+use std::time::Instant;
+
+use crate::core::media::ExtensionIds;
+
+/// A viewer's packets in the order they are sent: audio, video, retransmissions and padding together.
+#[derive(Debug)]
+pub struct Transport {
+    /// The low 16 bits go into the transport-wide sequence number.
+    next: u64,
+    /// What abs-send-time counts from.
+    origin: Instant,
+}
+
+/// What one packet carries of it. A packet that is sent again on its own SSRC carries the same again: it is sealed
+/// with the same nonce, so it has to be the same to the byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    pub number: Option<u64>,
+    /// 24 bits: seconds in 6.18 fixed point.
+    pub time: u32,
+}
+
+impl Transport {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            next: 0,
+            origin: now,
+        }
+    }
+
+    /// For a packet that goes out now, on a track with these extensions.
+    #[inline]
+    pub fn stamp(&mut self, ids: &ExtensionIds, now: Instant) -> Stamp {
+        let number = ids.transport_cc.is_some().then(|| {
+            self.next += 1;
+            self.next
+        });
+        let time = match ids.abs_send_time {
+            Some(_) => {
+                let micros = now.saturating_duration_since(self.origin).as_micros() as u64;
+                ((micros << 18) / 1_000_000) as u32 & 0x00ff_ffff
+            }
+            None => 0,
+        };
+        Stamp { number, time }
+    }
+}
+
+/// The stamps of a track's latest packets by sequence number.
+#[derive(Debug, Default)]
+pub struct Stamps {
+    slots: Vec<(u64, Stamp)>,
+}
+
+/// Packets that can be sent again on their own SSRC: two seconds of 8 Mbit/s.
+const KEPT: usize = 2048;
+
+impl Stamps {
+    pub fn keep(&mut self, seq: u64, stamp: Stamp) {
+        if self.slots.is_empty() {
+            self.slots = vec![(u64::MAX, Stamp::default()); KEPT];
+        }
+        if let Some(slot) = self.slots.get_mut(seq as usize % KEPT) {
+            *slot = (seq, stamp);
+        }
+    }
+
+    pub fn of(&self, seq: u64) -> Option<Stamp> {
+        let slot = self.slots.get(seq as usize % KEPT)?;
+        (slot.0 == seq).then_some(slot.1)
+    }
+}
