@@ -97,7 +97,8 @@ fn choose(offer: &Offer, stream: Option<&StreamCodecs>) -> Result<Vec<Chosen>, R
             MediaKind::Audio => stream.audio,
             MediaKind::Video => stream.video,
         });
-        let usable = |entry: &&OfferedExtension| EXTENSIONS.contains(&entry.extension) && entry.offerer_reads();
+        let usable =
+            |entry: &&OfferedExtension| EXTENSIONS.contains(&entry.extension) && entry.offerer_reads();
         let transport_cc = section.extension(Extension::TransportCc).filter(usable).is_some();
         let codecs = match order(section, kind, live, transport_cc) {
             Ok(codecs) => codecs,

@@ -24,10 +24,7 @@ pub struct Stamp {
 
 impl Transport {
     pub fn new(now: Instant) -> Self {
-        Self {
-            next: 0,
-            origin: now,
-        }
+        Self { next: 0, origin: now }
     }
 
     /// For a packet that goes out now, on a track with these extensions.
