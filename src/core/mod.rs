@@ -11,8 +11,10 @@
 //! - [`ingest`]: a publisher's tracks as they come in.
 //! - [`route`]: what joins publishers and viewers.
 //! - [`egress`]: a viewer's tracks as they go out.
+//! - [`bwe`]: how much a viewer's way carries.
 //! - `sim`: all of it over a virtual network, for tests.
 
+pub mod bwe;
 pub mod directory;
 pub mod egress;
 pub mod engine;
