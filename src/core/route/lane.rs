@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::buffer::{BufferLimits, Inserted, LayerBuffer};
 use super::clock::ClockPoint;
+use super::ladder::{Ladder, RateWindow};
 use super::message::RoutedPacket;
-use crate::core::ids::{Rid, SeqNo};
+use crate::core::ids::{Bitrate, Rid, SeqNo};
 use crate::core::media::{Codec, MediaKind};
 
 /// Layers beyond this are ignored: browsers send 3, OBS up to 4.
@@ -15,6 +16,10 @@ pub const MAX_LAYERS: usize = 6;
 const STALL: Duration = Duration::from_millis(300);
 /// As many pictures of other layers must have gone by meanwhile: at a picture a second silence says nothing.
 const STALL_PICTURES: u32 = 4;
+/// RTP header, the usual extensions, and the authentication tag.
+const PACKET_OVERHEAD: usize = 12 + 8 + 16;
+/// Rates are worked out so often.
+const LADDER_INTERVAL: Duration = Duration::from_millis(100);
 
 pub struct Lane {
     pub kind: MediaKind,
@@ -24,6 +29,8 @@ pub struct Lane {
     limits: BufferLimits,
     ranking: Ranking,
     revision: u32,
+    ladder: Ladder,
+    ladder_at: Option<Instant>,
 }
 
 pub struct Layer {
@@ -37,6 +44,7 @@ pub struct Layer {
     pub size: Option<(u16, u16)>,
     /// Payload bytes since the epoch began: of two layers of unknown size the busier is the better.
     bytes: u64,
+    rate: RateWindow,
     last_arrival: Option<Instant>,
     last_timestamp: u64,
     /// Pictures that other layers began since this one's last packet.
@@ -67,6 +75,8 @@ impl Lane {
             limits,
             ranking: Ranking::default(),
             revision: 0,
+            ladder: Ladder::default(),
+            ladder_at: None,
         }
     }
 
@@ -76,6 +86,8 @@ impl Lane {
         self.fresh.clear();
         self.ranking = Ranking::default();
         self.revision = self.revision.wrapping_add(1);
+        self.ladder = Ladder::default();
+        self.ladder_at = None;
     }
 
     /// Takes a packet in; true if it is to be forwarded.
@@ -89,6 +101,7 @@ impl Lane {
             layer.buffer.clear();
             layer.epoch = routed.epoch;
             layer.bytes = 0;
+            layer.rate = RateWindow::default();
             layer.clock = None;
             changed = true;
         }
@@ -100,6 +113,7 @@ impl Lane {
         layer.bytes += routed.packet.payload.len() as u64;
         let mut packet = routed.packet;
         let (seq, timestamp, arrival) = (packet.seq, packet.timestamp, packet.arrival);
+        layer.rate.add(arrival, packet.payload.len() + PACKET_OVERHEAD);
         let begins = layer.last_timestamp != timestamp;
         layer.last_timestamp = timestamp;
         layer.last_arrival = layer.last_arrival.max(Some(arrival));
@@ -163,10 +177,21 @@ impl Lane {
                 std::cmp::Reverse(rank)
             });
         }
-        if ranking != self.ranking {
+        let changed = ranking != self.ranking;
+        if changed {
             self.ranking = ranking;
             self.revision = self.revision.wrapping_add(1);
         }
+        let due = |at| now.saturating_duration_since(at) >= LADDER_INTERVAL;
+        if changed || self.ladder_at.is_none_or(due) {
+            self.ladder = Ladder::of(self, now);
+            self.ladder_at = Some(now);
+        }
+    }
+
+    /// What the living layers can be had for, the best first: as of the last [`refresh`](Self::refresh).
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
     }
 
     /// The layers that are alive with their indices: the largest picture first, among equals the busiest.
@@ -216,6 +241,7 @@ impl Layer {
             rid: None,
             size: None,
             bytes: 0,
+            rate: RateWindow::default(),
             last_arrival: None,
             last_timestamp: u64::MAX,
             missed: 0,
@@ -226,6 +252,11 @@ impl Layer {
     /// Nothing comes any more while other layers go on.
     pub fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// What it takes lately as it goes out to a viewer, headers included.
+    pub fn bitrate(&self, now: Instant) -> Bitrate {
+        self.rate.bitrate(now)
     }
 
     fn pixels(&self) -> u32 {
