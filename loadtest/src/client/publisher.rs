@@ -350,7 +350,8 @@ impl Publisher {
                 let (_, frame) = file.frame(self.frame)?;
                 let payloads = self.payloader.as_mut()?.payload(MAX_PAYLOAD, &frame.data);
                 let layer = self.layers.first_mut()?;
-                let timestamp = layer.sender.timestamp_at(due, clock.start, VIDEO_RATE);
+                let shown = clock.start.checked_add(file.round(self.frame).saturating_add(frame.shown))?;
+                let timestamp = layer.sender.timestamp_at(shown, clock.start, VIDEO_RATE);
                 // What cannot be packetised is left out, like a frame an encoder dropped.
                 let payloads = payloads.unwrap_or_default();
                 for (index, payload) in payloads.iter().enumerate() {
@@ -367,7 +368,7 @@ impl Publisher {
                 self.stats.keyframes += u64::from(frame.keyframe);
                 self.frame += 1;
                 let (at, _) = file.frame(self.frame)?;
-                Some(clock.start + at)
+                clock.start.checked_add(at)
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::client::offer::VideoCodec;
 use crate::client::publisher::PublisherMedia;
 use crate::source::VideoSource;
 use crate::source::file::{AudioFile, VideoFile};
+use crate::source::mp4::Sound;
 use crate::source::synthetic::VideoPlan;
 
 /// The synthetic stream.
@@ -33,10 +34,11 @@ pub struct StreamArgs {
     /// Send no audio
     #[arg(long)]
     no_audio: bool,
-    /// Video from a file, looped, in place of the synthetic one: IVF, or Annex B (.h264, .h265) at --fps
+    /// Video from a file, looped, in place of the synthetic one: MP4 (with its audio, if Opus), IVF, or Annex B
+    /// (.h264, .h265) at --fps
     #[arg(long, conflicts_with_all = ["video", "bitrate", "keyframe_interval", "simulcast"])]
     pub video_file: Option<PathBuf>,
-    /// Audio from an Ogg Opus file, looped
+    /// Audio from a file, looped: Ogg Opus, or MP4 with Opus
     #[arg(long, conflicts_with = "no_audio")]
     pub audio_file: Option<PathBuf>,
     /// Send the synthetic video in three layers (rids q, h, f)
@@ -71,8 +73,9 @@ impl StreamArgs {
             self.keyframe_interval > Duration::ZERO,
             "--keyframe-interval must not be 0"
         );
-        let video = match (self.video, &self.video_file) {
-            (_, Some(path)) => Some(VideoSource::File(video_file(path, self.fps)?)),
+        let files = Files::read(self.video_file.as_deref(), self.audio_file.as_deref(), self.fps)?;
+        let video = match (self.video, files.video) {
+            (_, Some(file)) => Some(VideoSource::File(file)),
             (PublishedVideo::None, None) => None,
             (PublishedVideo::Codec(codec), None) => Some(VideoSource::Synthetic(VideoPlan {
                 codec,
@@ -88,7 +91,7 @@ impl StreamArgs {
         Ok(PublisherMedia {
             video,
             audio: !self.no_audio,
-            audio_file: self.audio_file.as_deref().map(audio_file).transpose()?,
+            audio_file: files.audio,
             simulcast: self.simulcast,
             obs_like: self.obs_like,
             loss: self.loss / 100.0,
@@ -96,15 +99,36 @@ impl StreamArgs {
     }
 }
 
-pub fn video_file(path: &Path, fps: f64) -> anyhow::Result<Arc<VideoFile>> {
-    let file =
-        VideoFile::read(path, fps).with_context(|| format!("{} cannot be published", path.display()))?;
-    Ok(Arc::new(file))
+/// What the files named for a publisher hold.
+pub struct Files {
+    pub video: Option<Arc<VideoFile>>,
+    pub audio: Option<Arc<AudioFile>>,
 }
 
-pub fn audio_file(path: &Path) -> anyhow::Result<Arc<AudioFile>> {
-    let file = AudioFile::read(path).with_context(|| format!("{} cannot be published", path.display()))?;
-    Ok(Arc::new(file))
+impl Files {
+    /// A video file brings its own sound along unless an audio file is named.
+    pub fn read(video: Option<&Path>, audio: Option<&Path>, fps: f64) -> anyhow::Result<Self> {
+        let cannot = |path: &Path| format!("{} cannot be published", path.display());
+        let named = |path: &Path| AudioFile::read(path).with_context(|| cannot(path));
+        let mut files = Self {
+            video: None,
+            audio: audio.map(named).transpose()?.map(Arc::new),
+        };
+        if let Some(path) = video {
+            let (video, sound) = VideoFile::read(path, fps).with_context(|| cannot(path))?;
+            files.video = Some(Arc::new(video));
+            match sound {
+                Sound::Opus(sound) if audio.is_none() => files.audio = Some(Arc::new(sound)),
+                Sound::Other(codec) if audio.is_none() => eprintln!(
+                    "{}: its audio is {codec:?}, and WebRTC carries only Opus. Synthetic audio is sent instead; \
+                     ffmpeg -i IN -c:v copy -c:a libopus OUT.mp4 makes it Opus.",
+                    path.display()
+                ),
+                _ => {}
+            }
+        }
+        Ok(files)
+    }
 }
 
 fn published_codec(text: &str) -> Result<PublishedVideo, String> {

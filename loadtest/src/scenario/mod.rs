@@ -54,9 +54,9 @@ pub struct PublisherPart {
     pub fps: f64,
     pub keyframe_interval: Time,
     pub audio: bool,
-    /// In place of synthetic video: IVF, or Annex B at `fps`.
+    /// In place of synthetic video: MP4 with its sound, IVF, or Annex B at `fps`.
     pub video_file: Option<PathBuf>,
-    /// In place of synthetic audio: Ogg Opus.
+    /// In place of synthetic audio: Ogg Opus, or MP4 with Opus.
     pub audio_file: Option<PathBuf>,
     /// Three layers of the synthetic video.
     pub simulcast: bool,
@@ -239,9 +239,10 @@ impl Scenario {
             PublishedCodec::Vp8 => Some(VideoCodec::Vp8),
             PublishedCodec::None => None,
         };
+        let files = args::Files::read(part.video_file.as_deref(), part.audio_file.as_deref(), part.fps)?;
         Ok(PublisherMedia {
-            video: match &part.video_file {
-                Some(path) => Some(VideoSource::File(args::video_file(path, part.fps)?)),
+            video: match files.video {
+                Some(file) => Some(VideoSource::File(file)),
                 None => codec.map(|codec| {
                     VideoSource::Synthetic(VideoPlan {
                         codec,
@@ -252,7 +253,7 @@ impl Scenario {
                 }),
             },
             audio: part.audio,
-            audio_file: part.audio_file.as_deref().map(args::audio_file).transpose()?,
+            audio_file: files.audio,
             simulcast: part.simulcast,
             obs_like: part.obs_like,
             loss: part.loss.share(),

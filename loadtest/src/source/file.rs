@@ -1,4 +1,4 @@
-//! Streams from files, looped: IVF (VP8, VP9, AV1), Annex B (H.264, H.265), Ogg Opus.
+//! Streams from files, looped: IVF (VP8, VP9, AV1), Annex B (H.264, H.265), Ogg Opus; MP4 by [`super::mp4`].
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +10,14 @@ use rtc::rtp::codec::h265::HevcPayloader;
 use rtc::rtp::codec::vp8::Vp8Payloader;
 use rtc::rtp::packetizer::Payloader;
 
+use super::mp4::{self, Sound};
 use crate::client::offer::VideoCodec;
 
 /// Whole files are held in memory, once for all publishers.
 const MAX_FILE: u64 = 1 << 30;
+/// What claims to last longer is broken.
+const MAX_LENGTH: Duration = Duration::from_secs(24 * 3600);
+const MIN_FRAME_TIME: Duration = Duration::from_millis(1);
 
 /// A video, as frames in order of time.
 #[derive(Debug)]
@@ -26,8 +30,10 @@ pub struct VideoFile {
 
 #[derive(Clone, Debug)]
 pub struct FileFrame {
-    /// From the file's beginning.
+    /// When it is sent, from the file's beginning.
     pub at: Duration,
+    /// When it is shown; other than `at` where frames are stored in another order than they are shown in (B-frames).
+    pub shown: Duration,
     pub keyframe: bool,
     pub data: Bytes,
 }
@@ -44,10 +50,22 @@ pub enum FileError {
     Io(#[from] std::io::Error),
     #[error("it is larger than 1 GB")]
     TooLarge,
-    #[error("neither IVF, nor Annex B named .h264, .264, .h265, .265 or .hevc")]
+    #[error("neither IVF, nor MP4, nor Annex B named .h264, .264, .h265, .265 or .hevc")]
     UnknownVideo,
     #[error("its codec {0:?} is none of VP80, VP90 and AV01")]
     UnknownCodec(String),
+    #[error("its video codec {0:?} is none of avc1, hvc1, hev1, vp08, vp09 and av01")]
+    Mp4Codec(String),
+    #[error("broken MP4: {0}")]
+    Mp4(String),
+    #[error("its times span more than a day")]
+    TooLong,
+    #[error("it has no video")]
+    NoVideo,
+    #[error("it has no audio")]
+    NoAudio,
+    #[error("its audio is {0:?}, and WebRTC carries only Opus: ffmpeg -i IN -c:v copy -c:a libopus OUT.mp4")]
+    NotOpusBut(String),
     #[error("it ends inside frame {0}")]
     Cut(usize),
     #[error("it holds no frames")]
@@ -61,21 +79,37 @@ pub enum FileError {
 }
 
 impl VideoFile {
-    /// `fps` is for Annex B, which tells no times.
-    pub fn read(path: &Path, fps: f64) -> Result<Self, FileError> {
-        let bytes = read(path)?;
+    /// The video, and the sound that comes with it. `fps` is for Annex B, which tells no times.
+    pub fn read(path: &Path, fps: f64) -> Result<(Self, Sound), FileError> {
+        let bytes = &read(path)?;
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let file = match extension.map(str::to_ascii_lowercase).as_deref() {
-            _ if bytes.starts_with(b"DKIF") => ivf(&bytes)?,
-            Some("h264" | "264" | "avc") => annex_b(VideoCodec::H264, &bytes, fps),
-            Some("h265" | "265" | "hevc") => annex_b(VideoCodec::H265, &bytes, fps),
+        let (mut file, sound) = match extension.map(str::to_ascii_lowercase).as_deref() {
+            _ if bytes.starts_with(b"DKIF") => (ivf(bytes)?, Sound::None),
+            _ if mp4::is_mp4(bytes) => {
+                let movie = mp4::parse(bytes)?;
+                (movie.video.ok_or(FileError::NoVideo)?, movie.sound)
+            }
+            Some("h264" | "264" | "avc") => (annex_b(VideoCodec::H264, bytes, fps), Sound::None),
+            Some("h265" | "265" | "hevc") => (annex_b(VideoCodec::H265, bytes, fps), Sound::None),
             _ => return Err(FileError::UnknownVideo),
         };
-        match file.frames.first() {
-            None => Err(FileError::Empty),
-            Some(first) if !first.keyframe => Err(FileError::NoKeyframe),
-            Some(_) => Ok(file),
+        file.check()?;
+        Ok((file, sound))
+    }
+
+    /// Whether it can be sent: begins with a keyframe, and with times that make sense.
+    pub fn check(&mut self) -> Result<(), FileError> {
+        let first = self.frames.first().ok_or(FileError::Empty)?;
+        if !first.keyframe {
+            return Err(FileError::NoKeyframe);
         }
+        let longest = self.frames.iter().map(|frame| frame.at.max(frame.shown)).max();
+        if longest.max(Some(self.length)) > Some(MAX_LENGTH) {
+            return Err(FileError::TooLong);
+        }
+        // All of them at once, again and again, would be more than a thread can send.
+        self.length = self.length.max(MIN_FRAME_TIME.saturating_mul(self.frames.len() as u32));
+        Ok(())
     }
 
     /// Cuts frames into RTP payloads; one for each publisher, since some count pictures.
@@ -97,14 +131,39 @@ impl VideoFile {
     pub fn frame(&self, number: u64) -> Option<(Duration, &FileFrame)> {
         let count = self.frames.len().max(1) as u64;
         let frame = self.frames.get((number % count) as usize)?;
-        let rounds = u32::try_from(number / count).unwrap_or(u32::MAX);
-        Some((self.length.saturating_mul(rounds) + frame.at, frame))
+        Some((self.round(number).saturating_add(frame.at), frame))
+    }
+
+    /// When the repetition began that frame `number` belongs to.
+    pub fn round(&self, number: u64) -> Duration {
+        let rounds = number / self.frames.len().max(1) as u64;
+        self.length.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<shiguredo_mp4::Error> for FileError {
+    /// Without the place in the parser's source, which tells a user nothing.
+    fn from(error: shiguredo_mp4::Error) -> Self {
+        let inside = error.box_type.map(|kind| format!("in its box {kind}: ")).unwrap_or_default();
+        let reason = match error.reason.as_str() {
+            "" => format!("{:?}", error.kind),
+            reason => reason.to_owned(),
+        };
+        FileError::Mp4(inside + &reason)
     }
 }
 
 impl AudioFile {
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::parse(&read(path)?)
+        let bytes = read(path)?;
+        if !mp4::is_mp4(&bytes) {
+            return Self::parse(&bytes);
+        }
+        match mp4::parse(&bytes)?.sound {
+            Sound::Opus(audio) => Ok(audio),
+            Sound::Other(codec) => Err(FileError::NotOpusBut(codec)),
+            Sound::None => Err(FileError::NoAudio),
+        }
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, FileError> {
@@ -202,6 +261,7 @@ fn ivf(bytes: &[u8]) -> Result<VideoFile, FileError> {
         let at = Duration::try_from_secs_f64(u64::from_le_bytes(*time) as f64 * tick).unwrap_or_default();
         frames.push(FileFrame {
             at,
+            shown: at,
             keyframe: is_keyframe(codec, data),
             data: Bytes::copy_from_slice(data),
         });
@@ -210,7 +270,10 @@ fn ivf(bytes: &[u8]) -> Result<VideoFile, FileError> {
     let start = frames.first().map_or(Duration::ZERO, |frame| frame.at);
     frames
         .iter_mut()
-        .for_each(|frame| frame.at = frame.at.saturating_sub(start));
+        .for_each(|frame| {
+            frame.at = frame.at.saturating_sub(start);
+            frame.shown = frame.at;
+        });
     let end = frames.last().map_or(Duration::ZERO, |frame| frame.at);
     // The last frame stands as long as an average one.
     let mean = end.checked_div(frames.len().saturating_sub(1) as u32);
@@ -225,7 +288,7 @@ fn ivf(bytes: &[u8]) -> Result<VideoFile, FileError> {
     })
 }
 
-fn is_keyframe(codec: VideoCodec, data: &[u8]) -> bool {
+pub fn is_keyframe(codec: VideoCodec, data: &[u8]) -> bool {
     let Some(first) = data.first() else { return false };
     match codec {
         // RFC 6386 §9.1.
@@ -274,6 +337,7 @@ fn annex_b(codec: VideoCodec, bytes: &[u8], fps: f64) -> VideoFile {
         .enumerate()
         .map(|(index, (keyframe, data))| FileFrame {
             at: at(index),
+            shown: at(index),
             keyframe,
             data: data.into(),
         });
@@ -334,7 +398,7 @@ fn nal_units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// 48 kHz samples of an Opus packet (RFC 6716 §3.1).
-fn opus_samples(packet: &[u8]) -> Option<u32> {
+pub fn opus_samples(packet: &[u8]) -> Option<u32> {
     let toc = *packet.first()?;
     let config = toc >> 3;
     let frame = match config {
