@@ -350,7 +350,9 @@ impl Publisher {
                 let (_, frame) = file.frame(self.frame)?;
                 let payloads = self.payloader.as_mut()?.payload(MAX_PAYLOAD, &frame.data);
                 let layer = self.layers.first_mut()?;
-                let shown = clock.start.checked_add(file.round(self.frame).saturating_add(frame.shown))?;
+                let shown = clock
+                    .start
+                    .checked_add(file.round(self.frame).saturating_add(frame.shown))?;
                 let timestamp = layer.sender.timestamp_at(shown, clock.start, VIDEO_RATE);
                 // What cannot be packetised is left out, like a frame an encoder dropped.
                 let payloads = payloads.unwrap_or_default();

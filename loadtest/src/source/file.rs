@@ -108,7 +108,9 @@ impl VideoFile {
             return Err(FileError::TooLong);
         }
         // All of them at once, again and again, would be more than a thread can send.
-        self.length = self.length.max(MIN_FRAME_TIME.saturating_mul(self.frames.len() as u32));
+        self.length = self
+            .length
+            .max(MIN_FRAME_TIME.saturating_mul(self.frames.len() as u32));
         Ok(())
     }
 
@@ -137,14 +139,18 @@ impl VideoFile {
     /// When the repetition began that frame `number` belongs to.
     pub fn round(&self, number: u64) -> Duration {
         let rounds = number / self.frames.len().max(1) as u64;
-        self.length.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+        self.length
+            .saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
 }
 
 impl From<shiguredo_mp4::Error> for FileError {
     /// Without the place in the parser's source, which tells a user nothing.
     fn from(error: shiguredo_mp4::Error) -> Self {
-        let inside = error.box_type.map(|kind| format!("in its box {kind}: ")).unwrap_or_default();
+        let inside = error
+            .box_type
+            .map(|kind| format!("in its box {kind}: "))
+            .unwrap_or_default();
         let reason = match error.reason.as_str() {
             "" => format!("{:?}", error.kind),
             reason => reason.to_owned(),
@@ -268,12 +274,10 @@ fn ivf(bytes: &[u8]) -> Result<VideoFile, FileError> {
         rest = after;
     }
     let start = frames.first().map_or(Duration::ZERO, |frame| frame.at);
-    frames
-        .iter_mut()
-        .for_each(|frame| {
-            frame.at = frame.at.saturating_sub(start);
-            frame.shown = frame.at;
-        });
+    frames.iter_mut().for_each(|frame| {
+        frame.at = frame.at.saturating_sub(start);
+        frame.shown = frame.at;
+    });
     let end = frames.last().map_or(Duration::ZERO, |frame| frame.at);
     // The last frame stands as long as an average one.
     let mean = end.checked_div(frames.len().saturating_sub(1) as u32);

@@ -40,7 +40,9 @@ pub fn is_mp4(bytes: &[u8]) -> bool {
 pub fn parse(bytes: &[u8]) -> Result<Movie, FileError> {
     let boxes = top_level(bytes)?;
     let found = boxes.iter().find(|(kind, _)| *kind == MoovBox::TYPE);
-    let (_, moov) = found.ok_or(FileError::Mp4("it has no index (moov); was its recording finished?".into()))?;
+    let (_, moov) = found.ok_or(FileError::Mp4(
+        "it has no index (moov); was its recording finished?".into(),
+    ))?;
     let (moov, _) = MoovBox::decode(slice(bytes, moov)?)?;
     let mut tracks = Vec::new();
     for trak in &moov.trak_boxes {
@@ -61,7 +63,9 @@ pub fn parse(bytes: &[u8]) -> Result<Movie, FileError> {
     }
     let mut video = video.map(|track| track.frames(bytes)).transpose()?;
     video.as_mut().map(VideoFile::check).transpose()?;
-    let opus = tracks.iter().find(|track| matches!(track.entry, SampleEntry::Opus(_)));
+    let opus = tracks
+        .iter()
+        .find(|track| matches!(track.entry, SampleEntry::Opus(_)));
     let sound = match (opus, tracks.iter().find(|track| !track.is_video)) {
         (Some(opus), _) => Sound::Opus(opus.packets(bytes)?),
         (None, Some(other)) => Sound::Other(other.entry.box_type().to_string()),
@@ -231,7 +235,11 @@ enum Form {
     /// As they are sent; the head is set before a keyframe that has no sequence header of its own.
     Plain { head: Vec<u8> },
     /// NAL units behind their lengths (ISO 14496-15), and the parameter sets that stand outside of them.
-    Units { h265: bool, length_bytes: usize, sets: Vec<u8> },
+    Units {
+        h265: bool,
+        length_bytes: usize,
+        sets: Vec<u8>,
+    },
 }
 
 impl Form {
@@ -275,14 +283,20 @@ impl Form {
                 let head = if bare { &head[..] } else { &[] };
                 return Some([head, sample].concat());
             }
-            Form::Units { h265, length_bytes, sets } => (*h265, *length_bytes, sets),
+            Form::Units {
+                h265,
+                length_bytes,
+                sets,
+            } => (*h265, *length_bytes, sets),
         };
         let mut frame = Vec::with_capacity(sample.len() + 16);
         let mut has_sets = false;
         let mut rest = sample;
         while !rest.is_empty() {
             let (length, after) = rest.split_at_checked(length_bytes)?;
-            let length = length.iter().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
+            let length = length
+                .iter()
+                .fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
             let (unit, after) = after.split_at_checked(length)?;
             has_sets |= unit.first().is_some_and(|first| match h265 {
                 true => first >> 1 & 0x3f == 33,
@@ -325,15 +339,17 @@ fn children(bytes: &[u8]) -> impl Iterator<Item = Result<(BoxType, Range<usize>)
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        let found = BoxHeader::decode(rest).map_err(FileError::from).and_then(|(header, _)| {
-            let size = match header.box_size.get() {
-                0 => rest.len(),
-                size => usize::try_from(size).unwrap_or(usize::MAX),
-            };
-            let end = at.checked_add(size).filter(|end| *end <= bytes.len());
-            end.map(|end| (header.box_type, at..end))
-                .ok_or_else(|| FileError::Mp4(format!("it ends inside its box {}", header.box_type)))
-        });
+        let found = BoxHeader::decode(rest)
+            .map_err(FileError::from)
+            .and_then(|(header, _)| {
+                let size = match header.box_size.get() {
+                    0 => rest.len(),
+                    size => usize::try_from(size).unwrap_or(usize::MAX),
+                };
+                let end = at.checked_add(size).filter(|end| *end <= bytes.len());
+                end.map(|end| (header.box_type, at..end))
+                    .ok_or_else(|| FileError::Mp4(format!("it ends inside its box {}", header.box_type)))
+            });
         at = found.as_ref().map_or(bytes.len(), |(_, range)| range.end);
         Some(found)
     })
@@ -357,7 +373,10 @@ fn fragment(moof: &[u8], at: usize, file: usize, tracks: &mut [Track]) -> Result
         };
         let default = track.trex.clone();
         let default = default.as_ref();
-        let mut time = traf.tfdt_box.as_ref().map_or(track.next_time, |tfdt| tfdt.base_media_decode_time);
+        let mut time = traf
+            .tfdt_box
+            .as_ref()
+            .map_or(track.next_time, |tfdt| tfdt.base_media_decode_time);
         let mut data = base;
         for run in &traf.trun_boxes {
             if let Some(offset) = run.data_offset {
@@ -367,7 +386,9 @@ fn fragment(moof: &[u8], at: usize, file: usize, tracks: &mut [Track]) -> Result
                 let size = sample.size.or(head.default_sample_size);
                 let size = size.or(default.map(|trex| trex.default_sample_size)).unwrap_or(0);
                 let duration = sample.duration.or(head.default_sample_duration);
-                let duration = duration.or(default.map(|trex| trex.default_sample_duration)).unwrap_or(0);
+                let duration = duration
+                    .or(default.map(|trex| trex.default_sample_duration))
+                    .unwrap_or(0);
                 let flags = run.first_sample_flags.filter(|_| index == 0).or(sample.flags);
                 let flags = flags.or(head.default_sample_flags);
                 let flags = flags.or(default.map(|trex| trex.default_sample_flags));
@@ -399,7 +420,10 @@ fn check_runs(moof: &[u8], file: usize) -> Result<(), FileError> {
         for run in inside(traf, b"trun")? {
             // Behind the header: version, flags (the second byte of three: fields of each sample), count.
             let fields = run.get(10).copied().unwrap_or_default();
-            let count = run.get(12..16).and_then(|count| count.try_into().ok()).map_or(0, u32::from_be_bytes);
+            let count = run
+                .get(12..16)
+                .and_then(|count| count.try_into().ok())
+                .map_or(0, u32::from_be_bytes);
             if fields & OWN_FIELDS == 0 {
                 claimed = claimed.saturating_add(count as usize);
             }
@@ -434,7 +458,9 @@ fn place(offset: u64, size: u32, file: usize) -> Result<Range<usize>, FileError>
 }
 
 fn slice<'a>(bytes: &'a [u8], range: &Range<usize>) -> Result<&'a [u8], FileError> {
-    bytes.get(range.clone()).ok_or(FileError::Mp4("a box does not fit".into()))
+    bytes
+        .get(range.clone())
+        .ok_or(FileError::Mp4("a box does not fit".into()))
 }
 
 fn overlap() -> FileError {

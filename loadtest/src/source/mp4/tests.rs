@@ -44,7 +44,11 @@ fn frames_come_in_decoding_order_with_the_times_they_are_shown() {
     for name in ["h264-opus", "h265-aac"] {
         let video = video(name);
         let millis = |time: fn(&FileFrame) -> Duration| -> Vec<u64> {
-            video.frames.iter().map(|frame| time(frame).as_millis() as u64).collect()
+            video
+                .frames
+                .iter()
+                .map(|frame| time(frame).as_millis() as u64)
+                .collect()
         };
         let mut shown = millis(|frame| frame.shown);
         let every = (0..15).map(|index| index * 100).collect::<Vec<u64>>();
@@ -53,13 +57,20 @@ fn frames_come_in_decoding_order_with_the_times_they_are_shown() {
         assert_eq!(shown[0], 0);
         shown.sort_unstable();
         assert_eq!(shown, every, "{name}: each is shown once");
-        assert_eq!(video.frames.iter().filter(|frame| frame.keyframe).count(), 2, "{name}");
+        assert_eq!(
+            video.frames.iter().filter(|frame| frame.keyframe).count(),
+            2,
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn parameter_sets_stand_before_each_keyframe() {
-    for (name, h265, sets) in [("h264-opus", false, &[7, 8][..]), ("h265-aac", true, &[32, 33, 34])] {
+    for (name, h265, sets) in [
+        ("h264-opus", false, &[7, 8][..]),
+        ("h265-aac", true, &[32, 33, 34]),
+    ] {
         for frame in video(name).frames {
             let kinds = units(&frame, h265);
             assert_eq!(kinds.starts_with(sets), frame.keyframe, "{name}: {kinds:?}");
@@ -79,7 +90,14 @@ fn fragments_hold_the_same_as_a_plain_file() {
     let list = |name: &str| -> Vec<_> {
         let frames = video(name).frames.into_iter();
         frames
-            .map(|frame| (frame.at.as_millis(), frame.shown.as_millis(), frame.keyframe, frame.data))
+            .map(|frame| {
+                (
+                    frame.at.as_millis(),
+                    frame.shown.as_millis(),
+                    frame.keyframe,
+                    frame.data,
+                )
+            })
             .collect()
     };
     assert_eq!(list("fragmented"), list("h264-opus"));
@@ -110,7 +128,12 @@ fn sound_that_webrtc_does_not_carry_is_named() {
 #[test]
 fn broken_files_say_what_is_wrong() {
     let whole = file("h264-opus");
-    let reason = |bytes: &[u8]| parse(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+    let reason = |bytes: &[u8]| {
+        parse(bytes)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
     assert_eq!(
         reason(&whole[..whole.len() - 1]),
         "broken MP4: it ends inside its box moov"
@@ -119,7 +142,10 @@ fn broken_files_say_what_is_wrong() {
     assert!(unindexed.contains("no index (moov)"), "{unindexed}");
     let mut renamed = whole.to_vec();
     // The name stands among the brands at the file's head too.
-    let at = renamed.windows(4).rposition(|window| window == b"avc1").expect("an entry");
+    let at = renamed
+        .windows(4)
+        .rposition(|window| window == b"avc1")
+        .expect("an entry");
     renamed[at..at + 4].copy_from_slice(b"mjpg");
     assert!(reason(&renamed).contains("\"mjpg\""), "{}", reason(&renamed));
 }
@@ -154,7 +180,18 @@ enum Damage {
 
 fn damage() -> impl Strategy<Value = Damage> {
     let word = prop_oneof![
-        prop::sample::select(vec![0, 1, 7, 8, 16, 0x00ff_ffff, 0x0100_0000, 0x7fff_ffff, 0x8000_0000, u32::MAX]),
+        prop::sample::select(vec![
+            0,
+            1,
+            7,
+            8,
+            16,
+            0x00ff_ffff,
+            0x0100_0000,
+            0x7fff_ffff,
+            0x8000_0000,
+            u32::MAX
+        ]),
         any::<u32>(),
     ];
     prop_oneof![
