@@ -1,5 +1,5 @@
 // FFmpeg as a publisher, and the numbered picture by which a viewer's page can tell which frame it shows.
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Program } from './process.mjs';
@@ -52,4 +52,47 @@ export async function h264File({ gop = 250, frames = 600 } = {}) {
   if (status.code !== 0) throw new Error(`ffmpeg: ${JSON.stringify(status)}\n${encoder.tail()}`);
   renameSync(`${path}.part`, path);
   return path;
+}
+
+/**
+ * Has FFmpeg decode encoded pictures (Buffers, in order), as an independent judge: how many pictures it got out of them and
+ * what it complained about. `codec`: VP8, H264, VP9, AV1.
+ */
+export async function decodeByFfmpeg(codec, pictures) {
+  mkdirSync(OUTPUT, { recursive: true });
+  const annexB = codec === 'H264';
+  const path = join(OUTPUT, `received-${codec.toLowerCase()}.${annexB ? 'h264' : 'ivf'}`);
+  writeFileSync(path, annexB ? Buffer.concat(pictures) : ivf({ VP8: 'VP80', VP9: 'VP90', AV1: 'AV01' }[codec], pictures));
+  const decoder = new Program('ffmpeg', FFMPEG, [
+    '-hide_banner', '-nostdin', '-nostats', '-loglevel', 'error', '-err_detect', 'explode', '-xerror', '-i', path,
+    '-fps_mode', 'passthrough', '-progress', 'pipe:1', '-f', 'null', '-',
+  ]);
+  const status = await within(60_000, 'FFmpeg to decode what was received', decoder.exited);
+  const progress = /^(frame|fps|bitrate|stream_\S+|total_size|out_time\S*|dup_frames|drop_frames|speed|progress)=/;
+  const frames = decoder.lines.findLast(({ text }) => text.startsWith('frame='));
+  return {
+    code: status.code,
+    frames: Number(frames?.text.slice('frame='.length).trim()),
+    complaints: decoder.lines.map(({ text }) => text).filter((text) => text.trim() && !progress.test(text)),
+  };
+}
+
+/** https://wiki.multimedia.cx/index.php/IVF */
+function ivf(fourcc, pictures) {
+  const header = Buffer.alloc(32);
+  header.write('DKIF');
+  header.writeUInt16LE(32, 6);
+  header.write(fourcc, 8);
+  header.writeUInt16LE(1024, 12);
+  header.writeUInt16LE(576, 14);
+  header.writeUInt32LE(RATE, 16);
+  header.writeUInt32LE(1, 20);
+  header.writeUInt32LE(pictures.length, 24);
+  const parts = pictures.flatMap((picture, index) => {
+    const head = Buffer.alloc(12);
+    head.writeUInt32LE(picture.length);
+    head.writeUInt32LE(index, 4);
+    return [head, picture];
+  });
+  return Buffer.concat([header, ...parts]);
 }

@@ -55,11 +55,61 @@ function readNumber(context, video) {
   return number;
 }
 
+// The pattern below the number: four quadrants, each of a colour of its own that no decoder's mistake looks like.
+const QUADRANTS = [[200, 50, 50], [60, 80, 210], [215, 190, 60], [130, 130, 130]];
+
+/** Paints the number and the quadrants thirty times a second; noise in the middle keeps an encoder busy. */
+function patternTrack() {
+  // From 960 × 540 on Chromium sends three layers; divisible by 32 at a quarter of the size.
+  const canvas = Object.assign(document.createElement('canvas'), { width: 1024, height: 576 });
+  const context = canvas.getContext('2d', { alpha: false });
+  context.scale(1.6, 1.6);
+  let number = 0;
+  setInterval(() => {
+    for (const [index, colour] of QUADRANTS.entries()) {
+      context.fillStyle = `rgb(${colour})`;
+      context.fillRect((index % 2) * 320, 40 + Math.floor(index / 2) * 160, 320, 160);
+    }
+    for (let spot = 0; spot < 24; spot++) {
+      context.fillStyle = `hsl(${Math.random() * 360} 70% 50%)`;
+      context.fillRect(250 + Math.random() * 120, 60 + Math.random() * 260, 20, 20);
+    }
+    context.fillStyle = '#000';
+    context.fillRect(0, 0, 640, 40);
+    context.fillStyle = '#fff';
+    context.fillRect(0, 0, 32, 32);
+    for (let bit = 0; bit < 16; bit++) if (number >> bit & 1) context.fillRect((16 - bit) * 32, 0, 32, 32);
+    number = (number + 1) % 65536;
+  }, 1000 / 30);
+  return canvas.captureStream(30).getVideoTracks()[0];
+}
+
+/** How far the quadrants' colours are from what was painted, at most. */
+function patternError(context, video) {
+  context.drawImage(video, 0, 0, 64, 36);
+  const { data } = context.getImageData(0, 0, 64, 36);
+  let worst = 0;
+  for (const [index, colour] of QUADRANTS.entries()) {
+    const [left, top] = [(index % 2) * 32, 4 + Math.floor(index / 2) * 16];
+    // Away from the noise, which is in the middle.
+    for (const [dx, dy] of index % 2 ? [[14, 4], [20, 12], [27, 8]] : [[5, 4], [12, 12], [18, 8]]) {
+      const at = ((top + dy) * 64 + left + dx) * 4;
+      for (let channel = 0; channel < 3; channel++) worst = Math.max(worst, Math.abs(data[at + channel] - colour[channel]));
+    }
+  }
+  return worst;
+}
+
 function recordFrames(peer) {
   const canvas = Object.assign(document.createElement('canvas'), { width: 36, height: 2 });
   const context = canvas.getContext('2d', { willReadFrequently: true });
+  const picture = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
+  const pattern = picture.getContext('2d', { willReadFrequently: true });
   const record = (_now, about) => {
+    const error = peer.patterned ? patternError(pattern, peer.video) : 0;
     peer.frames.push({
+      ...(peer.patterned ? { error } : {}),
+      ...(error > 60 ? { evidence: picture.toDataURL() } : {}),
       at: wall(),
       number: peer.numbered ? readNumber(context, peer.video) : null,
       rtp: about.rtpTimestamp,
@@ -68,6 +118,17 @@ function recordFrames(peer) {
     peer.video.requestVideoFrameCallback(record);
   };
   peer.video.requestVideoFrameCallback(record);
+}
+
+/** Keeps a copy of every picture before it is decoded, as the packets' payloads put together. */
+function recordEncoded(peer, receiver) {
+  const code = `onrtctransform = ({ transformer: { readable, writable } }) => readable.pipeThrough(new TransformStream({
+    transform(frame, controller) { postMessage(frame.data.slice(0)); controller.enqueue(frame); },
+  })).pipeTo(writable);`;
+  const worker = new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })));
+  peer.encoded = [];
+  worker.onmessage = ({ data }) => peer.encoded.push(new Uint8Array(data));
+  receiver.transform = new RTCRtpScriptTransform(worker, {});
 }
 
 /** A bar that wanders. */
@@ -90,19 +151,22 @@ function paintedTrack() {
 window.bare = {
   /**
    * Publishes the browser's fake camera and microphone. `codec` as in a=rtpmap: VP8, H264, …
-   * `painted`: a picture of our own instead; Firefox's fake camera shows a plain colour.
+   * `painted`: a picture of our own instead; Firefox's fake camera shows a plain colour. `patterned`: one whose every
+   * frame can be checked. `encodings`: of simulcast or SVC, as RTCRtpTransceiverInit has them.
    */
-  async publish({ id = 'publisher', url, codec, token, audio = true, video = true, painted = false }) {
-    const media = await navigator.mediaDevices.getUserMedia({
-      audio,
-      video: video && !painted && { width: 640, height: 360, frameRate: 30 },
-    });
+  async publish({ id = 'publisher', url, codec, token, audio = true, video = true, painted = false, patterned = false, encodings }) {
+    const camera = video && !painted && !patterned;
+    const media = audio || camera
+      ? await navigator.mediaDevices.getUserMedia({ audio, video: camera && { width: 640, height: 360, frameRate: 30 } })
+      : new MediaStream();
     if (painted) media.addTrack(paintedTrack());
+    if (patterned) media.addTrack(patternTrack());
     const pc = new RTCPeerConnection();
     const peer = { pc, media };
     remember(id, peer);
     for (const track of media.getTracks()) {
-      const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
+      const layers = track.kind === 'video' && encodings ? { sendEncodings: encodings } : {};
+      const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [media], ...layers });
       if (track.kind === 'video' && codec) {
         const wanted = RTCRtpSender.getCapabilities('video').codecs
           .filter(({ mimeType }) => [`video/${codec}`, 'video/rtx'].some((name) => name.toLowerCase() === mimeType.toLowerCase()));
@@ -115,18 +179,21 @@ window.bare = {
   },
 
   /** Watches. `numbered` where the picture carries its number. Audio has no energy in getStats while it is muted. */
-  async watch({ id = 'viewer', url, token, numbered = false, muted = false, audio = true, video = true }) {
+  async watch({ id = 'viewer', url, token, numbered = false, patterned = false, recorded = false, muted = false, audio = true, video = true }) {
     const pc = new RTCPeerConnection();
     const element = Object.assign(document.createElement('video'), { muted, autoplay: true, playsInline: true });
     document.body.append(element);
-    const peer = { pc, video: element, frames: [], numbered };
+    const peer = { pc, video: element, frames: [], numbered, patterned };
     remember(id, peer);
     const stream = new MediaStream();
     pc.ontrack = ({ track }) => {
       stream.addTrack(track);
       element.srcObject = stream;
     };
-    if (video) pc.addTransceiver('video', { direction: 'recvonly' });
+    if (video) {
+      const { receiver } = pc.addTransceiver('video', { direction: 'recvonly' });
+      if (recorded) recordEncoded(peer, receiver);
+    }
     if (audio) pc.addTransceiver('audio', { direction: 'recvonly' });
     recordFrames(peer);
     await pc.setLocalDescription();
@@ -175,6 +242,35 @@ window.bare = {
     context.drawImage(peers.get(id).video, 0, 0, 160, 90);
     const { data } = context.getImageData(0, 0, 160, 90);
     return Array.from({ length: 160 * 90 }, (_, i) => Math.round((data[i * 4] + data[i * 4 + 1] + data[i * 4 + 2]) / 3));
+  },
+
+  /** Chooses a layer by the WHEP layer extension; gives the status. */
+  async choose({ id = 'viewer', ...wish }) {
+    const url = `${peers.get(id).location}/layer`;
+    const headers = { 'Content-Type': 'application/json' };
+    const at = wall();
+    const { status } = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ mediaId: '0', ...wish }) });
+    return { status, at };
+  },
+
+  /** Waits for the first frame of this width that is shown after `since`. */
+  sized({ id = 'viewer', width, since, ms = 5_000 }) {
+    const peer = peers.get(id);
+    return until(ms, `a frame ${width} wide`, () => peer.frames.find((frame) => frame.at >= since && frame.width === width))
+      .catch((error) => { throw new Error(`${error.message}; last was ${JSON.stringify(peer.frames.at(-1))}`); });
+  },
+
+  /** Every picture that came to a viewer that watches `recorded`, still encoded, each in base64. */
+  recorded({ id = 'viewer' }) {
+    const text = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
+    return peers.get(id).encoded.map((bytes) => btoa(text(bytes)));
+  },
+
+  /** What the publisher has encoded: an object by rid. */
+  async encoded({ id = 'publisher' }) {
+    const report = await peers.get(id).pc.getStats();
+    const layers = [...report.values()].filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video');
+    return Object.fromEntries(layers.map((entry) => [entry.rid ?? '', entry]));
   },
 
   /** What getStats says, one object per interest. */
