@@ -3,17 +3,21 @@
 //!
 //! The map, from the outside in:
 //! - [`config`]: what the server can be told, validated.
+//! - [`command`]: what the program does instead of serving: keys, checks.
 //! - [`server`]: composition: bind, start, serve, drain, stop.
 //! - [`http`]: the HTTP side: WHIP, WHEP, sessions, the small JSON API.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
+//! - [`outgoing`]: HTTP requests the server makes itself.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
 //! - [`worker`]: threads with sockets and clocks that drive the core.
 
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod core;
 pub mod http;
+pub mod outgoing;
 pub mod sdp;
 pub mod server;
 pub mod worker;

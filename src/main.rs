@@ -9,7 +9,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use shibuki::command;
 use shibuki::config::{Config, ConfigError, LogFormat};
+use shibuki::http::auth::Right;
 use shibuki::server::{Server, ServerConfig, addresses, greeting};
 use signals::Signals;
 use tracing_subscriber::EnvFilter;
@@ -24,11 +26,21 @@ const WORKER_BROKE: u8 = 70;
 
 fn main() -> ExitCode {
     let directory = std::env::current_dir().unwrap_or_default();
-    let config = match Config::load(std::env::args_os(), std::env::vars_os(), &directory) {
-        Ok(config) => config,
+    let loaded = Config::load_with_command(std::env::args_os(), std::env::vars_os(), &directory);
+    let (config, command) = match loaded {
+        Ok(loaded) => loaded,
         Err(ConfigError::Flags(error)) => error.exit(),
         Err(error) => return fail(&error, 2),
     };
+    if let Some(command) = command {
+        return match command::run(&command, &config) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error, 2),
+        };
+    }
     start_log(&config);
     if let Some(file) = &config.file {
         tracing::info!(file = %file.display(), "configuration file read");
@@ -47,6 +59,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> ExitCode {
+    let settings = match ServerConfig::try_from(&config) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error, 2),
+    };
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(&error, 1),
@@ -62,18 +78,20 @@ async fn run(config: Config) -> ExitCode {
         announced = addresses::candidates(media, &config.public_ips, &interfaces);
         announced.clone()
     };
-    let mut server = match Server::start(ServerConfig::from(&config), candidates).await {
+    let open = [Right::Publish, Right::Watch].map(|right| settings.api.keys.is_open(right));
+    let mut server = match Server::start(settings, candidates).await {
         Ok(server) => server,
         Err(error) => return fail(&error, 1),
     };
 
     let (http, media) = (server.http_address(), server.media_address());
     tracing::info!(%http, %media, workers = config.workers, candidates = ?announced, "serving");
-    warn_if_open(&config);
+    warn_if_open(open);
+    let needs_key = !open[0];
     if config.log_format == LogFormat::Text {
         println!(
             "{}",
-            greeting::greeting(http, media, &announced, !config.publish_keys.is_empty())
+            greeting::greeting(http, media, &announced, needs_key)
         );
     }
 
@@ -127,8 +145,8 @@ fn raise_open_files() {
     }
 }
 
-fn warn_if_open(config: &Config) {
-    let open = match (config.publish_keys.is_empty(), config.watch_keys.is_empty()) {
+fn warn_if_open([publish, watch]: [bool; 2]) {
+    let open = match (publish, watch) {
         (true, true) => "publish and watch",
         (true, false) => "publish",
         (false, true) => return tracing::info!("anybody may watch: keys.watch is not set"),

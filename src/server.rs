@@ -2,11 +2,11 @@
 //!
 //! - [`addresses`]: where sessions are told to find us.
 //! - [`greeting`]: what a new user reads when the server is up.
-//! - `settings`: what each part is told of the configuration.
+//! - [`settings`]: what each part is told of the configuration.
 
 pub mod addresses;
 pub mod greeting;
-mod settings;
+pub mod settings;
 
 use std::io;
 use std::net::SocketAddr;

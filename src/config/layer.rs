@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, Parser};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::values::{CorsOrigin, Key, LogFormat, conflict_policy, etag_mode, ice_server};
-use super::values::{flexible_keys, listen_address, log_filter, network, texts};
+use super::values::{CorsOrigin, Key, LogFormat, conflict_policy, etag_mode, ice_server, lifetime, scope};
+use super::values::{Secret, flexible_keys, listen_address, log_filter, network, plain_keys, right, texts};
 use crate::control::OnConflict;
+use crate::http::auth::Right;
 use crate::http::{EtagMode, IceServer};
 
 pub(super) const DEFAULT_FILE: &str = "shibuki.toml";
@@ -26,6 +28,8 @@ pub(super) const BURST_MAX_BYTES: usize = 8_000_000;
 /// OBS's default keyframe interval is 8.33 s.
 pub(super) const BURST_MAX_SECONDS: u64 = 10;
 pub(super) const BURST_RATE: u64 = 20_000_000;
+pub(super) const HOOK_TIMEOUT_MS: u64 = 3_000;
+pub(super) const HOOK_CACHE_SECONDS: u64 = 10;
 pub(super) const LOG: &str = "info";
 
 /// A Selective Forwarding Unit: publish one stream by WHIP, watch it by WHEP.
@@ -36,10 +40,47 @@ pub(super) const LOG: &str = "info";
 #[command(name = "shibuki", version, max_term_width = 110, after_help = AFTER_HELP)]
 pub(super) struct Flags {
     /// Read this TOML file [default: ./shibuki.toml, if there is one]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Option<Command>,
     #[command(flatten)]
     pub layer: Layer,
+}
+
+/// What to do instead of serving. Options stand before it: they say what the configuration is.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Make keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Read the configuration, say what is in force or what is wrong, and end
+    CheckConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and print it: signed with keys-secret if that is set, else a random one to be put into the file
+    New(NewKey),
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewKey {
+    /// Streams it may publish; * is every stream, team-* all that begin so
+    #[arg(long, value_name = "STREAM", value_delimiter = ',', value_parser = scope)]
+    pub publish: Vec<String>,
+    /// Streams it may watch, in the same way
+    #[arg(long, value_name = "STREAM", value_delimiter = ',', value_parser = scope)]
+    pub watch: Vec<String>,
+    /// It may administer the server
+    #[arg(long)]
+    pub admin: bool,
+    /// How long it is good, such as 30d, 12h or 90m; only for signed keys [default: 30d]
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+    pub expires: Option<Duration>,
+    /// Print the link to the stream's page with the key in it: the server's URL, such as https://example.org
+    #[arg(long, value_name = "URL")]
+    pub link: Option<String>,
 }
 
 const AFTER_HELP: &str = "\
@@ -51,7 +92,7 @@ Flags win over the environment, the environment over the file. What is not known
 In the file only: keys for single streams, and the keys' table:
   [keys]
   publish = { live = \"key of stream live\", \"*\" = \"key of all streams\" }
-  watch = [\"one key\", \"another\"]
+  watch = [\"one key\", \"sha256:…\"]        the latter as `shibuki key new` prints it
   [[ice-servers]]
   url = \"turn:turn.example.org:3478\"
   username = \"user\"
@@ -98,6 +139,18 @@ pub(super) struct Layer {
     )]
     #[serde(deserialize_with = "super::values::networks")]
     pub trusted_proxies: Option<Vec<IpNet>>,
+
+    /// Networks that are not public, and that the server may call all the same for keys-hook, keys-jwks and webhooks
+    /// [default: none]
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        value_parser = network,
+        help_heading = "Network"
+    )]
+    #[serde(deserialize_with = "super::values::networks")]
+    pub outgoing_networks: Option<Vec<IpNet>>,
 
     #[command(flatten)]
     pub keys: Keys,
@@ -238,6 +291,64 @@ pub(super) struct Keys {
     )]
     #[serde(deserialize_with = "flexible_keys")]
     pub watch: Option<Vec<Key>>,
+
+    /// Keys that open the administration's API and nothing else [default: none]
+    #[arg(id = "keys-admin", long = "keys-admin", value_name = "KEY", value_delimiter = ',', help_heading = "Access")]
+    #[serde(deserialize_with = "plain_keys")]
+    pub admin: Option<Vec<Key>>,
+
+    /// Secret of at least 32 characters with which `shibuki key new` signs keys and the server believes them
+    /// (JWT, HS256) [default: none]
+    #[arg(id = "keys-secret", long = "keys-secret", value_name = "SECRET", help_heading = "Access")]
+    pub secret: Option<Secret>,
+
+    /// PEM files with public keys of whoever else signs keys: RSA (RS256), Ed25519 (EdDSA), P-256 (ES256)
+    /// [default: none]
+    #[arg(
+        id = "keys-public-key",
+        long = "keys-public-key",
+        value_name = "FILE",
+        value_delimiter = ',',
+        help_heading = "Access"
+    )]
+    pub public_key: Option<Vec<PathBuf>>,
+
+    /// URL of the key set (JWKS) of an identity provider [default: none]
+    #[arg(id = "keys-jwks", long = "keys-jwks", value_name = "URL", help_heading = "Access")]
+    pub jwks: Option<String>,
+
+    /// The audience (aud) a signed key must name [default: none; one that names any is refused]
+    #[arg(id = "keys-audience", long = "keys-audience", value_name = "NAME", help_heading = "Access")]
+    pub audience: Option<String>,
+
+    /// The issuer (iss) a signed key must name [default: none, any]
+    #[arg(id = "keys-issuer", long = "keys-issuer", value_name = "NAME", help_heading = "Access")]
+    pub issuer: Option<String>,
+
+    /// URL that is asked who may: POST with {"right", "stream", "token"}; 2xx is yes, 401 and 403 no, anything else
+    /// keeps everybody out [default: none]
+    #[arg(id = "keys-hook", long = "keys-hook", value_name = "URL", help_heading = "Access")]
+    pub hook: Option<String>,
+
+    /// How long the hook may take, in milliseconds, 100 to 30000 [default: 3000]
+    #[arg(id = "keys-hook-timeout", long = "keys-hook-timeout", value_name = "MS", help_heading = "Access")]
+    pub hook_timeout: Option<u64>,
+
+    /// How long an answer of the hook is remembered, in seconds, 0 to 3600; 0: not at all [default: 10]
+    #[arg(id = "keys-hook-cache", long = "keys-hook-cache", value_name = "SECONDS", help_heading = "Access")]
+    pub hook_cache: Option<u64>,
+
+    /// What needs no key although others are set: publish, watch [default: nothing]
+    #[arg(
+        id = "keys-anyone-may",
+        long = "keys-anyone-may",
+        value_name = "RIGHT",
+        value_delimiter = ',',
+        value_parser = right,
+        help_heading = "Access"
+    )]
+    #[serde(deserialize_with = "super::values::rights")]
+    pub anyone_may: Option<Vec<Right>>,
 }
 
 /// A value out of its range.
@@ -261,7 +372,18 @@ impl Layer {
             keys: Keys {
                 publish: self.keys.publish.or(lower.keys.publish),
                 watch: self.keys.watch.or(lower.keys.watch),
+                admin: self.keys.admin.or(lower.keys.admin),
+                secret: self.keys.secret.or(lower.keys.secret),
+                public_key: self.keys.public_key.or(lower.keys.public_key),
+                jwks: self.keys.jwks.or(lower.keys.jwks),
+                audience: self.keys.audience.or(lower.keys.audience),
+                issuer: self.keys.issuer.or(lower.keys.issuer),
+                hook: self.keys.hook.or(lower.keys.hook),
+                hook_timeout: self.keys.hook_timeout.or(lower.keys.hook_timeout),
+                hook_cache: self.keys.hook_cache.or(lower.keys.hook_cache),
+                anyone_may: self.keys.anyone_may.or(lower.keys.anyone_may),
             },
+            outgoing_networks: self.outgoing_networks.or(lower.outgoing_networks),
             strict_session_auth: self.strict_session_auth.or(lower.strict_session_auth),
             cors_origins: self.cors_origins.or(lower.cors_origins),
             on_conflict: self.on_conflict.or(lower.on_conflict),
@@ -302,6 +424,8 @@ impl Layer {
             ),
             ("max-handshakes", count(self.max_handshakes), 1, 1_000_000),
             ("rate-limit", self.rate_limit.map(u64::from), 0, 1_000_000),
+            ("keys-hook-timeout", self.keys.hook_timeout, 100, 30_000),
+            ("keys-hook-cache", self.keys.hook_cache, 0, 3_600),
         ];
         for (key, value, min, max) in ranges {
             if let Some(value) = value
@@ -327,6 +451,7 @@ impl Layer {
         for (key, keys) in [
             ("keys-publish", &self.keys.publish),
             ("keys-watch", &self.keys.watch),
+            ("keys-admin", &self.keys.admin),
         ] {
             if keys.as_ref().is_some_and(Vec::is_empty) {
                 return Err(Problem {

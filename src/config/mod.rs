@@ -32,9 +32,11 @@ use ipnet::IpNet;
 
 use crate::control::OnConflict;
 use crate::core::ids::Bitrate;
+use crate::http::auth::{HookSettings, Right, TokenSettings};
 use crate::http::{EtagMode, IceServer};
 use layer::{DEFAULT_FILE, Flags, Layer};
-pub use values::{CorsOrigin, Key, LogFormat, Secret};
+pub use layer::{Command, KeyCommand, NewKey};
+pub use values::{CorsOrigin, DIGEST, Key, LogFormat, Secret};
 
 /// Everything the server can be told, complete and consistent. The fields are the keys of `shibuki --help`.
 #[derive(Clone, Debug)]
@@ -58,6 +60,13 @@ pub struct Config {
     pub publish_keys: Vec<Key>,
     /// Empty: anybody may watch.
     pub watch_keys: Vec<Key>,
+    pub admin_keys: Vec<Key>,
+    pub tokens: TokenSettings,
+    pub hook: Option<HookSettings>,
+    /// Need no key, whatever else is configured.
+    pub anyone_may: Vec<Right>,
+    /// May be called although they are not public.
+    pub outgoing_networks: Vec<IpNet>,
     pub strict_session_auth: bool,
     pub etag: EtagMode,
     pub burst_max_bytes: usize,
@@ -99,6 +108,15 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         directory: &Path,
     ) -> Result<Self, ConfigError> {
+        Self::load_with_command(args, environment, directory).map(|(config, _)| config)
+    }
+
+    /// As [`load`](Self::load), and what is to be done instead of serving.
+    pub fn load_with_command(
+        args: impl IntoIterator<Item = OsString>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        directory: &Path,
+    ) -> Result<(Self, Option<Command>), ConfigError> {
         let flags = Flags::try_parse_from(args)?;
         let check_flags = |problem: layer::Problem| {
             let message = format!("invalid value for '--{}': {}", problem.key, problem.message);
@@ -122,7 +140,7 @@ impl Config {
             None => Layer::default(),
         };
         let merged = flags.layer.over(variables.layer).over(from_file);
-        Self::complete(merged, path)
+        Ok((Self::complete(merged, path)?, flags.command))
     }
 
     /// Defaults for what is not set, and what the layers can only be told together.
@@ -172,6 +190,21 @@ impl Config {
             rate_limit_loopback,
             publish_keys: layer.keys.publish.unwrap_or_default(),
             watch_keys: layer.keys.watch.unwrap_or_default(),
+            admin_keys: layer.keys.admin.unwrap_or_default(),
+            tokens: TokenSettings {
+                secret: layer.keys.secret.map(|secret| secret.reveal().to_owned()),
+                public_keys: layer.keys.public_key.unwrap_or_default(),
+                jwks: layer.keys.jwks,
+                audience: layer.keys.audience,
+                issuer: layer.keys.issuer,
+            },
+            hook: layer.keys.hook.map(|url| HookSettings {
+                url,
+                timeout: Duration::from_millis(layer.keys.hook_timeout.unwrap_or(layer::HOOK_TIMEOUT_MS)),
+                cache: Duration::from_secs(layer.keys.hook_cache.unwrap_or(layer::HOOK_CACHE_SECONDS)),
+            }),
+            anyone_may: layer.keys.anyone_may.unwrap_or_default(),
+            outgoing_networks: layer.outgoing_networks.unwrap_or_default(),
             strict_session_auth: layer.strict_session_auth.unwrap_or(false),
             etag: layer.etag.unwrap_or_default(),
             burst_max_bytes: layer.burst_max_bytes.unwrap_or(layer::BURST_MAX_BYTES),

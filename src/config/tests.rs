@@ -46,6 +46,7 @@ fn every_key_can_be_set_everywhere() {
         public-ip = ["203.0.113.5"]
         workers = 3
         trusted-proxies = ["10.0.0.0/8", "::1"]
+        outgoing-networks = ["127.0.0.1"]
         strict-session-auth = true
         cors-origins = ["https://example.org/"]
         on-conflict = "reject"
@@ -64,6 +65,16 @@ fn every_key_can_be_set_everywhere() {
         [keys]
         publish = ["a", "b"]
         watch = "c"
+        admin = "d"
+        secret = "s"
+        public-key = ["a.pem"]
+        jwks = "https://example.org/jwks"
+        audience = "stage"
+        issuer = "us"
+        hook = "https://example.org/may"
+        hook-timeout = 200
+        hook-cache = 1
+        anyone-may = ["watch"]
         [[ice-servers]]
         url = "turn:example.org"
         username = "u"
@@ -76,6 +87,7 @@ fn every_key_can_be_set_everywhere() {
         "--public-ip=203.0.113.5",
         "--workers=3",
         "--trusted-proxies=10.0.0.0/8,::1",
+        "--outgoing-networks=127.0.0.1",
         "--strict-session-auth",
         "--cors-origins=https://example.org/",
         "--on-conflict=reject",
@@ -93,6 +105,16 @@ fn every_key_can_be_set_everywhere() {
         "--log-format=json",
         "--keys-publish=a,b",
         "--keys-watch=c",
+        "--keys-admin=d",
+        "--keys-secret=s",
+        "--keys-public-key=a.pem",
+        "--keys-jwks=https://example.org/jwks",
+        "--keys-audience=stage",
+        "--keys-issuer=us",
+        "--keys-hook=https://example.org/may",
+        "--keys-hook-timeout=200",
+        "--keys-hook-cache=1",
+        "--keys-anyone-may=watch",
         "--ice-servers=turn:example.org|u|p",
     ];
     let by_file = Setup::default().file(file).load().unwrap();

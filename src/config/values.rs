@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
@@ -14,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::control::OnConflict;
 use crate::core::ids::StreamName;
+use crate::http::auth::Right;
 use crate::http::{EtagMode, IceServer};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
@@ -35,13 +37,25 @@ impl Secret {
     }
 }
 
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }
 }
 
-/// A key to publish or to watch: 1 to 256 visible ASCII characters, so that it can stand in a header.
+/// Before a key's SHA-256 in hexadecimal digits, given instead of the key.
+pub const DIGEST: &str = "sha256:";
+
+/// A key to publish, watch or administer: 1 to 256 visible ASCII characters, so that it can stand in a header; or
+/// [`DIGEST`] and its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// `None`: every stream.
@@ -53,6 +67,11 @@ impl FromStr for Key {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(digest) = text.strip_prefix(DIGEST)
+            && !(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()))
+        {
+            return Err("sha256: is followed by 64 hexadecimal digits");
+        }
         if !(1..=256).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err("a key has 1 to 256 characters, of ASCII and without spaces");
         }
@@ -101,6 +120,42 @@ pub(super) fn conflict_policy(text: &str) -> Result<OnConflict, &'static str> {
         "reject" => Ok(OnConflict::Reject),
         _ => Err("expected takeover or reject"),
     }
+}
+
+/// A stream's name, `*`, or the beginning of names and `*`.
+pub(super) fn scope(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    if text != "*" {
+        name.parse::<StreamName>().map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
+}
+
+/// From a minute to ten years.
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = humantime::parse_duration(text).map_err(|error| format!("{error}; such as 30d or 12h"))?;
+    let bounds = Duration::from_secs(60)..=Duration::from_secs(10 * 366 * 24 * 3600);
+    if !bounds.contains(&lifetime) {
+        return Err("a key is good for a minute at least and ten years at most".into());
+    }
+    Ok(lifetime)
+}
+
+pub(super) fn right(text: &str) -> Result<Right, &'static str> {
+    match text {
+        "publish" => Ok(Right::Publish),
+        "watch" => Ok(Right::Watch),
+        _ => Err("expected publish or watch"),
+    }
+}
+
+pub(super) fn rights<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Right>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts
+        .iter()
+        .map(|text| right(text).map_err(de::Error::custom))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 pub(super) fn etag_mode(text: &str) -> Result<EtagMode, &'static str> {
@@ -256,6 +311,11 @@ pub(super) fn flexible_keys<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<Key>>, D::Error> {
     deserializer.deserialize_any(KeysVisitor).map(Some)
+}
+
+/// One key or a list of them: not for single streams.
+pub(super) fn plain_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Key>>, D::Error> {
+    StreamKeys::deserialize(deserializer).map(|StreamKeys(keys)| Some(keys))
 }
 
 struct KeysVisitor;

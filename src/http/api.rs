@@ -48,18 +48,17 @@ struct Info {
 
 /// All streams the client may watch.
 pub(super) async fn streams(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Response {
-    let visible = match app.config.keys.visible(&Credentials::of(&headers, &uri, None)) {
-        Ok(visible) => visible,
-        Err(problem) => return problem.into_response(),
-    };
-    let streams = app
-        .control
-        .streams()
-        .into_iter()
-        .filter(|stream| visible(&stream.name))
-        .map(Into::into)
-        .collect();
-    fresh(Streams { streams })
+    let credentials = Credentials::of(&headers, &uri, None);
+    let visible = app
+        .keys()
+        .visible(app.control.streams(), |stream| &stream.name, &credentials)
+        .await;
+    match visible {
+        Ok(streams) => fresh(Streams {
+            streams: streams.into_iter().map(Into::into).collect(),
+        }),
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// One stream. The key comes before the name: without one, existing and missing streams look the same.
@@ -70,16 +69,13 @@ pub(super) async fn stream(
     uri: Uri,
 ) -> Response {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such stream");
-    let found = name
-        .parse::<StreamName>()
-        .map_err(|_| missing())
-        .and_then(|name| {
-            app.config
-                .keys
-                .require(Right::Watch, &name, &Credentials::of(&headers, &uri, None))?;
-            app.control.stream(&name).ok_or_else(missing)
-        });
-    match found {
+    let find = async || {
+        let name: StreamName = name.parse().map_err(|_| missing())?;
+        let credentials = Credentials::of(&headers, &uri, None);
+        app.keys().require(Right::Watch, &name, &credentials).await?;
+        app.control.stream(&name).ok_or_else(missing)
+    };
+    match find().await {
         Ok(info) => fresh(Stream::from(info)),
         Err(problem) => problem.into_response(),
     }
@@ -89,8 +85,8 @@ pub(super) async fn info(State(app): State<App>) -> Response {
     let config = &app.config;
     fresh(Info {
         version: config.version.clone(),
-        publish_key_required: !config.keys.publish.is_open(),
-        watch_key_required: !config.keys.watch.is_open(),
+        publish_key_required: !app.keys().is_open(Right::Publish),
+        watch_key_required: !app.keys().is_open(Right::Watch),
         media_port: config.media_port,
     })
 }

@@ -28,7 +28,7 @@ pub(super) struct Named {
 impl Named {
     /// The stream, for somebody who has the right. A name that no stream can have tells nothing: it needs no key for
     /// its `404`.
-    pub fn permitted(
+    pub async fn permitted(
         &self,
         app: &App,
         right: Right,
@@ -38,7 +38,7 @@ impl Named {
         let missing = |why: StreamNameError| Problem::new(StatusCode::NOT_FOUND, why.to_string());
         let stream = self.stream.parse().map_err(missing)?;
         let credentials = Credentials::of(headers, uri, self.token.as_deref());
-        app.config.keys.require(right, &stream, &credentials)?;
+        app.keys().require(right, &stream, &credentials).await?;
         Ok(stream)
     }
 }
@@ -57,7 +57,7 @@ pub(super) struct Post<'a> {
 
 impl<'a> Post<'a> {
     /// For a stream named in the URL. The key is looked at before the stream, so nothing can be probed without one.
-    pub fn to_named(
+    pub async fn to_named(
         app: &App,
         right: Right,
         at: &Named,
@@ -65,7 +65,8 @@ impl<'a> Post<'a> {
         headers: &'a HeaderMap,
         body: &'a [u8],
     ) -> Self {
-        let (shown, permitted) = (at.stream.parse().ok(), at.permitted(app, right, headers, uri));
+        let shown = at.stream.parse().ok();
+        let permitted = at.permitted(app, right, headers, uri).await;
         Self {
             right,
             shown,

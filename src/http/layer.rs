@@ -58,7 +58,7 @@ async fn choose(
     uri: Uri,
     body: Bytes,
 ) -> Response {
-    let outcome = permitted(&app, &id, &headers, &uri).and_then(|(id, _)| {
+    let outcome = permitted(&app, &id, &headers, &uri).await.and_then(|(id, _)| {
         let request = read(&headers, &body)?;
         app.control.choose_layer(&id, &request).map_err(refusal)
     });

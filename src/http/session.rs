@@ -40,7 +40,7 @@ async fn options() -> impl IntoResponse {
 }
 
 async fn end(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
-    let outcome = permitted(&app, &id, &headers, &uri).and_then(|(id, info)| {
+    let outcome = permitted(&app, &id, &headers, &uri).await.and_then(|(id, info)| {
         // Between looking and ending, somebody else may have ended it.
         if app.control.end(&id) {
             Ok((id, info))
@@ -76,7 +76,7 @@ async fn patch(
     uri: Uri,
     body: Bytes,
 ) -> Response {
-    let change = permitted(&app, &id, &headers, &uri).and_then(|(id, info)| {
+    let change = permitted(&app, &id, &headers, &uri).await.and_then(|(id, info)| {
         let fragment = fragment(&headers, &body)?;
         let if_match = IfMatch::read(&headers, &info.etag);
         match judge(&fragment, &info, if_match, app.config.etag_mode)? {
@@ -156,7 +156,7 @@ fn find(app: &App, id: &str) -> Result<(SessionId, SessionInfo), Problem> {
 }
 
 /// The session, for somebody who may change it.
-pub(super) fn permitted(
+pub(super) async fn permitted(
     app: &App,
     id: &str,
     headers: &HeaderMap,
@@ -164,11 +164,8 @@ pub(super) fn permitted(
 ) -> Result<(SessionId, SessionInfo), Problem> {
     let (id, info) = find(app, id)?;
     if app.config.strict_session_auth {
-        app.config.keys.require(
-            right(info.role),
-            &info.stream,
-            &Credentials::of(headers, uri, None),
-        )?;
+        let credentials = Credentials::of(headers, uri, None);
+        app.keys().require(right(info.role), &info.stream, &credentials).await?;
     }
     Ok((id, info))
 }

@@ -33,13 +33,12 @@ async fn post(
     uri: Uri,
     body: Bytes,
 ) -> Response {
-    Post::to_named(&app, Right::Watch, &at, &uri, &headers, &body).run(&app)
+    Post::to_named(&app, Right::Watch, &at, &uri, &headers, &body)
+        .await
+        .run(&app)
 }
 
 async fn options(State(app): State<App>, Path(at): Path<Named>, headers: HeaderMap, uri: Uri) -> Response {
-    endpoint::options(
-        &app,
-        &headers,
-        at.permitted(&app, Right::Watch, &headers, &uri).is_ok(),
-    )
+    let permitted = at.permitted(&app, Right::Watch, &headers, &uri).await.is_ok();
+    endpoint::options(&app, &headers, permitted)
 }

@@ -31,7 +31,9 @@ async fn post_named(
     uri: Uri,
     body: Bytes,
 ) -> Response {
-    Post::to_named(&app, Right::Publish, &at, &uri, &headers, &body).run(&app)
+    Post::to_named(&app, Right::Publish, &at, &uri, &headers, &body)
+        .await
+        .run(&app)
 }
 
 async fn options_named(
@@ -40,15 +42,13 @@ async fn options_named(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    endpoint::options(
-        &app,
-        &headers,
-        at.permitted(&app, Right::Publish, &headers, &uri).is_ok(),
-    )
+    let permitted = at.permitted(&app, Right::Publish, &headers, &uri).await.is_ok();
+    endpoint::options(&app, &headers, permitted)
 }
 
 async fn post_unnamed(State(app): State<App>, headers: HeaderMap, uri: Uri, body: Bytes) -> Response {
-    let permitted = app.config.keys.stream_of(&Credentials::of(&headers, &uri, None));
+    let credentials = Credentials::of(&headers, &uri, None);
+    let permitted = app.keys().stream_of(&credentials).await;
     Post {
         right: Right::Publish,
         shown: None,
@@ -61,7 +61,7 @@ async fn post_unnamed(State(app): State<App>, headers: HeaderMap, uri: Uri, body
 }
 
 async fn options_unnamed(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Response {
-    let keys = &app.config.keys;
-    let permitted = keys.publish.is_open() || keys.stream_of(&Credentials::of(&headers, &uri, None)).is_ok();
+    let (keys, credentials) = (app.keys(), Credentials::of(&headers, &uri, None));
+    let permitted = keys.is_open(Right::Publish) || keys.stream_of(&credentials).await.is_ok();
     endpoint::options(&app, &headers, permitted)
 }

@@ -1,16 +1,50 @@
 //! What each part of the server is told of the configuration.
 
+use std::sync::Arc;
+
 use super::ServerConfig;
-use crate::config::{Config, Key};
+use crate::config::{Config, DIGEST, Key};
 use crate::control::ControlConfig;
 use crate::core::egress::RunUpLimits;
 use crate::core::engine::EngineConfig;
 use crate::core::route::BufferLimits;
-use crate::http::auth::KeyRing;
+use crate::http::auth::{Hook, KeyRing, TokenSettingsError, Tokens};
 use crate::http::{CorsOrigins, HttpConfig, Keys};
+use crate::outgoing::{Outgoing, OutgoingError};
 
-impl From<&Config> for ServerConfig {
-    fn from(config: &Config) -> Self {
+/// Why a valid configuration cannot be carried out: what it refers to is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error(transparent)]
+    Tokens(#[from] TokenSettingsError),
+    #[error("keys.hook: {0}")]
+    Hook(OutgoingError),
+    #[error("no HTTP client: {0}")]
+    Client(OutgoingError),
+}
+
+/// What decides who may.
+pub fn keys(config: &Config) -> Result<Keys, SettingsError> {
+    let outgoing = Outgoing::new(&config.outgoing_networks).map_err(SettingsError::Client)?;
+    let tokens = match config.tokens.is_empty() {
+        true => None,
+        false => Some(Arc::new(Tokens::new(&config.tokens, &outgoing)?)),
+    };
+    let hook = config.hook.clone().map(|hook| Hook::new(hook, &outgoing));
+    Ok(Keys {
+        publish: ring(&config.publish_keys),
+        watch: ring(&config.watch_keys),
+        admin: ring(&config.admin_keys),
+        tokens,
+        hook: hook.transpose().map_err(SettingsError::Hook)?.map(Arc::new),
+        anyone_may: config.anyone_may.clone(),
+    })
+}
+
+impl TryFrom<&Config> for ServerConfig {
+    type Error = SettingsError;
+
+    fn try_from(config: &Config) -> Result<Self, SettingsError> {
         let control = ControlConfig {
             on_conflict: config.on_conflict,
             require_publisher: config.require_publisher,
@@ -38,10 +72,7 @@ impl From<&Config> for ServerConfig {
         let api = HttpConfig {
             version: env!("CARGO_PKG_VERSION").into(),
             media_port: config.media.port(),
-            keys: Keys {
-                publish: ring(&config.publish_keys),
-                watch: ring(&config.watch_keys),
-            },
+            keys: keys(config)?,
             strict_session_auth: config.strict_session_auth,
             etag_mode: config.etag,
             ice_servers: config.ice_servers.clone(),
@@ -54,24 +85,34 @@ impl From<&Config> for ServerConfig {
             rate_limit_loopback: config.rate_limit_loopback,
             trusted_proxies: config.trusted_proxies.clone(),
         };
-        Self {
+        Ok(Self {
             http: config.http,
             media: config.media,
             workers: config.workers,
             control,
             engine,
             api,
-        }
+        })
     }
 }
 
 fn ring(keys: &[Key]) -> KeyRing {
     let mut ring = KeyRing::default();
     for Key { stream, key } in keys {
-        match stream {
-            Some(stream) => ring.add_for(stream.clone(), key.reveal()),
-            None => ring.add(key.reveal()),
+        match (key.reveal().strip_prefix(DIGEST).and_then(digest), stream) {
+            (Some(digest), stream) => ring.add_digest(stream.clone(), digest),
+            (None, Some(stream)) => ring.add_for(stream.clone(), key.reveal()),
+            (None, None) => ring.add(key.reveal()),
         }
     }
     ring
+}
+
+/// 64 hexadecimal digits.
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    for (byte, digits) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    (hex.len() == 64).then_some(digest)
 }
