@@ -89,10 +89,7 @@ async fn run(config: Config) -> ExitCode {
     warn_if_open(open);
     let needs_key = !open[0];
     if config.log_format == LogFormat::Text {
-        println!(
-            "{}",
-            greeting::greeting(http, media, &announced, needs_key)
-        );
+        println!("{}", greeting::greeting(http, media, &announced, needs_key));
     }
 
     let code = tokio::select! {

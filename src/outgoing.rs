@@ -77,7 +77,9 @@ impl Outgoing {
     /// Whether `text` is a URL that may be called; names are judged only when they are resolved.
     pub fn check(&self, text: &str) -> Result<Url, OutgoingError> {
         let url = Url::parse(text).map_err(|_| OutgoingError::Url(text.to_owned()))?;
-        let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
+        let host = url
+            .host_str()
+            .filter(|_| matches!(url.scheme(), "http" | "https"));
         let host = host.ok_or_else(|| OutgoingError::Url(text.to_owned()))?;
         // The resolver never sees an address that is written out.
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -229,7 +231,10 @@ mod tests {
             "[ff02::1]",
         ] {
             let outcome = outgoing.check(&format!("http://{host}/hook"));
-            assert!(matches!(outcome, Err(OutgoingError::Forbidden(_))), "{host}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(OutgoingError::Forbidden(_))),
+                "{host}: {outcome:?}"
+            );
         }
         for host in ["203.0.114.1", "8.8.8.8", "[2606:4700::1111]", "example.org"] {
             assert!(outgoing.check(&format!("https://{host}/")).is_ok(), "{host}");
@@ -268,13 +273,17 @@ mod tests {
 
     #[tokio::test]
     async fn redirects_are_not_followed() {
-        let inner = answering("HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret").await;
+        let inner =
+            answering("HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret").await;
         let answer = format!(
             "HTTP/1.1 302 Found\r\nlocation: http://{inner}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
         let outer = answering(Box::leak(answer.into_boxed_str())).await;
         let open = Outgoing::new(&["127.0.0.0/8".parse().unwrap()]).unwrap();
-        let (status, body) = open.send(open.get(&format!("http://{outer}/")).unwrap()).await.unwrap();
+        let (status, body) = open
+            .send(open.get(&format!("http://{outer}/")).unwrap())
+            .await
+            .unwrap();
         assert_eq!((status.as_u16(), body.len()), (302, 0));
     }
 }

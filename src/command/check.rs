@@ -15,7 +15,10 @@ pub(super) fn check(config: &Config) -> Result<String, CommandError> {
         let _ = writeln!(text, "  {what:<18}{value}");
     };
     let file = config.file.as_ref();
-    line("file", file.map_or("none".into(), |file| file.display().to_string()));
+    line(
+        "file",
+        file.map_or("none".into(), |file| file.display().to_string()),
+    );
     line("HTTP", config.http.to_string());
     line("media (UDP)", config.media.to_string());
     line("workers", config.workers.to_string());
@@ -28,7 +31,12 @@ pub(super) fn check(config: &Config) -> Result<String, CommandError> {
         } else {
             let mut ways = vec![format!("{keys} keys")];
             ways.extend((!config.tokens.is_empty()).then(|| "signed keys".to_owned()));
-            ways.extend(config.hook.as_ref().map(|hook| format!("whom {} admits", hook.url)));
+            ways.extend(
+                config
+                    .hook
+                    .as_ref()
+                    .map(|hook| format!("whom {} admits", hook.url)),
+            );
             ways.join(", ")
         };
         line(&format!("may {}", right.as_str()), who);

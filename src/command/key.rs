@@ -22,7 +22,9 @@ pub(super) fn new(new: &NewKey, config: &Config) -> Result<String, CommandError>
         (None, _) => None,
         (Some(server), [stream]) if !stream.ends_with('*') => Some((server, stream)),
         (Some(_), _) => {
-            return Err(CommandError::Usage("--link needs exactly one stream to watch, such as --watch live"));
+            return Err(CommandError::Usage(
+                "--link needs exactly one stream to watch, such as --watch live",
+            ));
         }
     };
     let (key, note) = if config.tokens.secret.is_some() {
@@ -51,7 +53,10 @@ fn signed(new: &NewKey, config: &Config) -> Result<(String, String), CommandErro
         ..Claims::default()
     })?;
     let until = humantime::format_rfc3339_seconds(expires);
-    Ok((key, format!("# good until {until}, at every server with this keys-secret\n")))
+    Ok((
+        key,
+        format!("# good until {until}, at every server with this keys-secret\n"),
+    ))
 }
 
 /// A key that the configuration has to name, by its digest alone.
@@ -61,7 +66,12 @@ fn random(new: &NewKey) -> Result<(String, String), CommandError> {
             "only a signed key expires: set keys-secret (such as from `openssl rand -hex 32`) to sign keys",
         ));
     }
-    if new.publish.iter().chain(&new.watch).any(|name| name != "*" && name.ends_with('*')) {
+    if new
+        .publish
+        .iter()
+        .chain(&new.watch)
+        .any(|name| name != "*" && name.ends_with('*'))
+    {
         return Err(CommandError::Usage(
             "only a signed key can be for all names that begin alike: set keys-secret to sign keys",
         ));
@@ -72,7 +82,9 @@ fn random(new: &NewKey) -> Result<(String, String), CommandError> {
         let _ = write!(hex, "{byte:02x}");
         hex
     });
-    let mut note = String::from("# The server knows it by these lines of shibuki.toml (and nothing leads back from them to the key):\n[keys]\n");
+    let mut note = String::from(
+        "# The server knows it by these lines of shibuki.toml (and nothing leads back from them to the key):\n[keys]\n",
+    );
     for (right, streams) in [("publish", &new.publish), ("watch", &new.watch)] {
         if !streams.is_empty() {
             let entries: Vec<String> = streams
@@ -103,7 +115,9 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("shibuki-key-new-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join("shibuki.toml"), file).unwrap();
-        let args = std::iter::once("shibuki").chain(args.iter().copied()).map(Into::into);
+        let args = std::iter::once("shibuki")
+            .chain(args.iter().copied())
+            .map(Into::into);
         let loaded = Config::load_with_command(args, [], &directory);
         std::fs::remove_dir_all(directory).unwrap();
         let (config, command) = loaded.map_err(|error| error.to_string())?;
@@ -131,14 +145,20 @@ mod tests {
         assert!(note.starts_with("# good until 20"), "{note}");
         let link = ["key", "new", "--watch", "live", "--link", "https://example.org/"];
         let text = run(&link, secret).unwrap();
-        assert!(text.starts_with("https://example.org/watch/live?token=ey"), "{text}");
+        assert!(
+            text.starts_with("https://example.org/watch/live?token=ey"),
+            "{text}"
+        );
         let error = run(&["key", "new", "--watch", "live", "--expires", "2h"], "").unwrap_err();
         assert!(error.contains("keys-secret"), "{error}");
     }
 
     #[test]
     fn a_key_for_nothing_is_refused() {
-        for args in [&["key", "new"][..], &["key", "new", "--watch", "*", "--link", "https://x"]] {
+        for args in [
+            &["key", "new"][..],
+            &["key", "new", "--watch", "*", "--link", "https://x"],
+        ] {
             run(args, "").unwrap_err();
         }
         for args in [

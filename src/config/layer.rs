@@ -293,13 +293,24 @@ pub(super) struct Keys {
     pub watch: Option<Vec<Key>>,
 
     /// Keys that open the administration's API and nothing else [default: none]
-    #[arg(id = "keys-admin", long = "keys-admin", value_name = "KEY", value_delimiter = ',', help_heading = "Access")]
+    #[arg(
+        id = "keys-admin",
+        long = "keys-admin",
+        value_name = "KEY",
+        value_delimiter = ',',
+        help_heading = "Access"
+    )]
     #[serde(deserialize_with = "plain_keys")]
     pub admin: Option<Vec<Key>>,
 
     /// Secret of at least 32 characters with which `shibuki key new` signs keys and the server believes them
     /// (JWT, HS256) [default: none]
-    #[arg(id = "keys-secret", long = "keys-secret", value_name = "SECRET", help_heading = "Access")]
+    #[arg(
+        id = "keys-secret",
+        long = "keys-secret",
+        value_name = "SECRET",
+        help_heading = "Access"
+    )]
     pub secret: Option<Secret>,
 
     /// PEM files with public keys of whoever else signs keys: RSA (RS256), Ed25519 (EdDSA), P-256 (ES256)
@@ -314,28 +325,58 @@ pub(super) struct Keys {
     pub public_key: Option<Vec<PathBuf>>,
 
     /// URL of the key set (JWKS) of an identity provider [default: none]
-    #[arg(id = "keys-jwks", long = "keys-jwks", value_name = "URL", help_heading = "Access")]
+    #[arg(
+        id = "keys-jwks",
+        long = "keys-jwks",
+        value_name = "URL",
+        help_heading = "Access"
+    )]
     pub jwks: Option<String>,
 
     /// The audience (aud) a signed key must name [default: none; one that names any is refused]
-    #[arg(id = "keys-audience", long = "keys-audience", value_name = "NAME", help_heading = "Access")]
+    #[arg(
+        id = "keys-audience",
+        long = "keys-audience",
+        value_name = "NAME",
+        help_heading = "Access"
+    )]
     pub audience: Option<String>,
 
     /// The issuer (iss) a signed key must name [default: none, any]
-    #[arg(id = "keys-issuer", long = "keys-issuer", value_name = "NAME", help_heading = "Access")]
+    #[arg(
+        id = "keys-issuer",
+        long = "keys-issuer",
+        value_name = "NAME",
+        help_heading = "Access"
+    )]
     pub issuer: Option<String>,
 
     /// URL that is asked who may: POST with {"right", "stream", "token"}; 2xx is yes, 401 and 403 no, anything else
     /// keeps everybody out [default: none]
-    #[arg(id = "keys-hook", long = "keys-hook", value_name = "URL", help_heading = "Access")]
+    #[arg(
+        id = "keys-hook",
+        long = "keys-hook",
+        value_name = "URL",
+        help_heading = "Access"
+    )]
     pub hook: Option<String>,
 
     /// How long the hook may take, in milliseconds, 100 to 30000 [default: 3000]
-    #[arg(id = "keys-hook-timeout", long = "keys-hook-timeout", value_name = "MS", help_heading = "Access")]
+    #[arg(
+        id = "keys-hook-timeout",
+        long = "keys-hook-timeout",
+        value_name = "MS",
+        help_heading = "Access"
+    )]
     pub hook_timeout: Option<u64>,
 
     /// How long an answer of the hook is remembered, in seconds, 0 to 3600; 0: not at all [default: 10]
-    #[arg(id = "keys-hook-cache", long = "keys-hook-cache", value_name = "SECONDS", help_heading = "Access")]
+    #[arg(
+        id = "keys-hook-cache",
+        long = "keys-hook-cache",
+        value_name = "SECONDS",
+        help_heading = "Access"
+    )]
     pub hook_cache: Option<u64>,
 
     /// What needs no key although others are set: publish, watch [default: nothing]

@@ -34,8 +34,8 @@ use crate::control::OnConflict;
 use crate::core::ids::Bitrate;
 use crate::http::auth::{HookSettings, Right, TokenSettings};
 use crate::http::{EtagMode, IceServer};
-use layer::{DEFAULT_FILE, Flags, Layer};
 pub use layer::{Command, KeyCommand, NewKey};
+use layer::{DEFAULT_FILE, Flags, Layer};
 pub use values::{CorsOrigin, DIGEST, Key, LogFormat, Secret};
 
 /// Everything the server can be told, complete and consistent. The fields are the keys of `shibuki --help`.

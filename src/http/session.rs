@@ -165,7 +165,9 @@ pub(super) async fn permitted(
     let (id, info) = find(app, id)?;
     if app.config.strict_session_auth {
         let credentials = Credentials::of(headers, uri, None);
-        app.keys().require(right(info.role), &info.stream, &credentials).await?;
+        app.keys()
+            .require(right(info.role), &info.stream, &credentials)
+            .await?;
     }
     Ok((id, info))
 }

@@ -21,11 +21,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use super::problem::Problem;
 use crate::core::ids::StreamName;
 pub(super) use credentials::Credentials;
+use hook::Verdict;
 pub use hook::{Hook, HookSettings};
 pub use ring::KeyRing;
-pub use token::{Claims, Scope, TokenSettings, TokenSettingsError, Tokens};
-use hook::Verdict;
 use token::Invalid;
+pub use token::{Claims, Scope, TokenSettings, TokenSettingsError, Tokens};
 
 /// What decides who may.
 #[derive(Clone, Debug, Default)]
@@ -149,7 +149,10 @@ impl Keys {
         for stream in streams {
             let permitted = opens(name(&stream))
                 || self.hook.is_some()
-                    && self.require(Right::Watch, name(&stream), credentials).await.is_ok();
+                    && self
+                        .require(Right::Watch, name(&stream), credentials)
+                        .await
+                        .is_ok();
             if permitted {
                 visible.push(stream);
             }

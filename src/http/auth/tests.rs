@@ -34,7 +34,9 @@ fn keys() -> Keys {
 }
 
 async fn status(keys: &Keys, right: Right, stream: &str, token: &str) -> u16 {
-    let outcome = keys.require(right, &name(stream), &Credentials::from_token(token)).await;
+    let outcome = keys
+        .require(right, &name(stream), &Credentials::from_token(token))
+        .await;
     outcome.map_or_else(|problem| problem.status.as_u16(), |()| 200)
 }
 
@@ -63,7 +65,11 @@ async fn a_key_opens_its_own_streams_and_nothing_else() {
     assert_eq!(admin(&keys(), "root").await, 200);
     assert_eq!(admin(&keys(), "all").await, 403);
     assert_eq!(admin(&keys(), "").await, 401);
-    assert_eq!(admin(&Keys::default(), "anything").await, 401, "administration is never open");
+    assert_eq!(
+        admin(&Keys::default(), "anything").await,
+        401,
+        "administration is never open"
+    );
 }
 
 #[tokio::test]
@@ -90,7 +96,10 @@ async fn without_a_name_the_key_decides_the_stream() {
 #[test]
 fn debug_shows_no_key() {
     let text = format!("{:?}", signing());
-    assert!(text.contains("KeyRing(0 keys)") && !text.contains(SECRET), "{text}");
+    assert!(
+        text.contains("KeyRing(0 keys)") && !text.contains(SECRET),
+        "{text}"
+    );
 }
 
 fn verifier(settings: TokenSettings) -> Keys {
@@ -122,11 +131,25 @@ async fn a_token_opens_what_it_says_until_it_expires() {
     assert_eq!(status(&keys, Right::Watch, "team-a", &token).await, 200);
     assert_eq!(status(&keys, Right::Watch, "other", &token).await, 403);
     assert_eq!(admin(&keys, &token).await, 403);
-    assert_eq!(admin(&keys, &signed(json!({"admin": true, "exp": LATER}))).await, 200);
-    assert_eq!(status(&keys, Right::Watch, "live", &signed(json!({"admin": true, "exp": LATER}))).await, 403);
+    assert_eq!(
+        admin(&keys, &signed(json!({"admin": true, "exp": LATER}))).await,
+        200
+    );
+    assert_eq!(
+        status(
+            &keys,
+            Right::Watch,
+            "live",
+            &signed(json!({"admin": true, "exp": LATER}))
+        )
+        .await,
+        403
+    );
 
     let expired = signed(json!({"watch": "*", "exp": 1_700_000_000}));
-    let problem = keys.require(Right::Watch, &name("live"), &Credentials::from_token(&expired)).await;
+    let problem = keys
+        .require(Right::Watch, &name("live"), &Credentials::from_token(&expired))
+        .await;
     let problem = problem.unwrap_err();
     assert_eq!(problem.status.as_u16(), 401);
     assert!(problem.detail.contains("expired"), "{}", problem.detail);
@@ -168,7 +191,11 @@ async fn what_the_server_signs_it_believes() {
         json!({"watch": "*", "exp": LATER, "aud": "stage"}),
     ] {
         let token = signed(foreign.clone());
-        assert_eq!(status(&keys, Right::Watch, "live", &token).await, 401, "{foreign}");
+        assert_eq!(
+            status(&keys, Right::Watch, "live", &token).await,
+            401,
+            "{foreign}"
+        );
     }
     let several = signed(json!({"watch": "*", "exp": LATER, "aud": ["other", "stage"], "iss": "us"}));
     assert_eq!(status(&keys, Right::Watch, "live", &several).await, 200);
@@ -201,8 +228,14 @@ fn rsa() -> Rsa {
 
 fn pem(label: &str, der: &[u8]) -> String {
     let lines: Vec<u8> = STANDARD.encode(der).into_bytes();
-    let lines: Vec<&str> = lines.chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    let lines: Vec<&str> = lines
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
 }
 
 fn file(contents: &str) -> PathBuf {
@@ -232,7 +265,11 @@ async fn algorithms_cannot_be_swapped() {
     for alg in ["none", "None", "NONE", "HS256", "RS256", "RS512", "EdDSA", ""] {
         let unsigned = format!("{}.{}.", part(&json!({"alg": alg, "typ": "JWT"})), part(&claims));
         assert_eq!(status(&keys, Right::Watch, "live", &unsigned).await, 401, "{alg}");
-        assert_eq!(status(&signing(), Right::Watch, "live", &unsigned).await, 401, "{alg}");
+        assert_eq!(
+            status(&signing(), Right::Watch, "live", &unsigned).await,
+            401,
+            "{alg}"
+        );
     }
     // Another's signature, and a changed body under a good one.
     let other = encode(&Header::new(Algorithm::RS256), &claims, &self::rsa().signing).unwrap();
@@ -256,7 +293,12 @@ async fn an_ed25519_key_verifies() {
     });
     std::fs::remove_file(path).unwrap();
     let key = EncodingKey::from_ed_der(private.as_ref());
-    let token = encode(&Header::new(Algorithm::EdDSA), &json!({"publish": "live", "exp": LATER}), &key).unwrap();
+    let token = encode(
+        &Header::new(Algorithm::EdDSA),
+        &json!({"publish": "live", "exp": LATER}),
+        &key,
+    )
+    .unwrap();
     assert_eq!(status(&keys, Right::Publish, "live", &token).await, 200);
     assert_eq!(status(&keys, Right::Watch, "live", &token).await, 403);
 }
@@ -335,18 +377,32 @@ async fn a_key_set_is_fetched_once_and_again_for_a_key_it_lacks() {
         encode(&header, &json!({"watch": "*", "exp": LATER}), &rsa.signing).unwrap()
     };
     for _ in 0..3 {
-        assert_eq!(status(&keys, Right::Watch, "live", &token(&first, "one")).await, 200);
+        assert_eq!(
+            status(&keys, Right::Watch, "live", &token(&first, "one")).await,
+            200
+        );
     }
     assert_eq!(fetched.load(Ordering::SeqCst), 1);
     // Not yet: whoever invents key ids must not make us fetch each time.
-    assert_eq!(status(&keys, Right::Watch, "live", &token(&second, "two")).await, 401);
+    assert_eq!(
+        status(&keys, Right::Watch, "live", &token(&second, "two")).await,
+        401
+    );
     assert_eq!(fetched.load(Ordering::SeqCst), 1);
     keys.tokens.as_ref().unwrap().as_if_later().await;
-    assert_eq!(status(&keys, Right::Watch, "live", &token(&second, "two")).await, 200);
+    assert_eq!(
+        status(&keys, Right::Watch, "live", &token(&second, "two")).await,
+        200
+    );
     assert_eq!(fetched.load(Ordering::SeqCst), 2);
     // A secret in a key set would be no secret.
     let header = Header::new(Algorithm::HS256);
-    let forged = encode(&header, &json!({"watch": "*", "exp": LATER}), &EncodingKey::from_secret(b"k")).unwrap();
+    let forged = encode(
+        &header,
+        &json!({"watch": "*", "exp": LATER}),
+        &EncodingKey::from_secret(b"k"),
+    )
+    .unwrap();
     assert_eq!(status(&keys, Right::Watch, "live", &forged).await, 401);
 }
 
@@ -357,7 +413,12 @@ async fn without_a_key_set_nobody_gets_in() {
         jwks: Some(format!("http://{address}/jwks.json")),
         ..TokenSettings::default()
     });
-    let token = encode(&Header::new(Algorithm::RS256), &json!({"watch": "*", "exp": LATER}), &rsa().signing).unwrap();
+    let token = encode(
+        &Header::new(Algorithm::RS256),
+        &json!({"watch": "*", "exp": LATER}),
+        &rsa().signing,
+    )
+    .unwrap();
     assert_eq!(status(&keys, Right::Watch, "live", &token).await, 503);
 }
 
@@ -403,7 +464,11 @@ async fn a_hook_decides_and_its_answers_are_remembered() {
         assert_eq!(status(&keys, Right::Watch, "live", token).await, 503);
     }
     assert_eq!(asked.load(Ordering::SeqCst), before + 3);
-    assert_eq!(admin(&keys, "good").await, 401, "administration is not the hook's business");
+    assert_eq!(
+        admin(&keys, "good").await,
+        401,
+        "administration is not the hook's business"
+    );
 }
 
 #[tokio::test]

@@ -150,13 +150,12 @@ impl TokenSettings {
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenSettingsError {
-    #[error("keys.secret has {0} characters; at least {MIN_SECRET} are needed, such as from `openssl rand -hex 32`")]
+    #[error(
+        "keys.secret has {0} characters; at least {MIN_SECRET} are needed, such as from `openssl rand -hex 32`"
+    )]
     ShortSecret(usize),
     #[error("cannot read keys.public-key {path}: {source}")]
-    Read {
-        path: String,
-        source: std::io::Error,
-    },
+    Read { path: String, source: std::io::Error },
     #[error("keys.public-key {0} is no PEM file with a public RSA, Ed25519 or P-256 key")]
     NoKey(String),
     #[error("keys.jwks: {0}")]
@@ -298,7 +297,9 @@ impl Tokens {
                 ErrorKind::ExpiredSignature => Invalid::Expired,
                 ErrorKind::ImmatureSignature => Invalid::NotYet,
                 ErrorKind::InvalidAudience | ErrorKind::InvalidIssuer => Invalid::Foreign,
-                ErrorKind::MissingRequiredClaim(claim) if claim == "aud" || claim == "iss" => Invalid::Foreign,
+                ErrorKind::MissingRequiredClaim(claim) if claim == "aud" || claim == "iss" => {
+                    Invalid::Foreign
+                }
                 _ => Invalid::Unknown,
             }),
         }
@@ -376,7 +377,11 @@ impl KeySet {
 
     async fn fetch(&self) -> Result<JwkSet, String> {
         let request = self.outgoing.get(&self.url).map_err(|error| error.to_string())?;
-        let (status, body) = self.outgoing.send(request).await.map_err(|error| error.to_string())?;
+        let (status, body) = self
+            .outgoing
+            .send(request)
+            .await
+            .map_err(|error| error.to_string())?;
         if !status.is_success() {
             return Err(format!("{} answered {status}", self.url));
         }
