@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::core::directory::Directory;
 use crate::core::ids::{SessionId, Ssrc, StreamName, WorkerId};
 use crate::core::media::{
-    Fingerprint, IceCredentials, LayerChoice, MediaKind, RoleSpec, SessionSpec, StreamCodecs, TransportSpec,
+    Fingerprint, IceCredentials, MediaKind, RoleSpec, SessionSpec, StreamCodecs, TransportSpec, ViewerWishes,
 };
 use crate::core::route::{EndReason, Message, Notice, Source};
 use crate::sdp::{AnswerParams, Offer, Reject, answer_publisher, answer_viewer};
@@ -195,7 +195,7 @@ impl Control {
         &self,
         stream: &StreamName,
         offer: &Offer,
-        layers: LayerChoice,
+        wishes: ViewerWishes,
     ) -> Result<Accepted, Refused> {
         self.check_caps()?;
         let codecs = {
@@ -217,7 +217,8 @@ impl Control {
         let local_ice = new_credentials();
         let params = self.answer_params(&local_ice, stream);
         let (answer, mut media) = answer_viewer(offer, &params, codecs.as_ref(), &mut new_ssrc())?;
-        media.layers = layers;
+        media.layers = wishes.layers;
+        media.latency = wishes.latency;
         Ok(self.create(
             SessionId::random(),
             stream,

@@ -192,6 +192,26 @@ pub struct ViewerMedia {
     /// At most one audio and one video track, in m-line order. Rejected m-lines are not here.
     pub tracks: Vec<ViewerTrack>,
     pub layers: LayerChoice,
+    pub latency: LatencyWish,
+}
+
+/// What a viewer would rather have. The player is told by the playout-delay extension, where it was offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LatencyWish {
+    /// No delay on a link that loses nothing; elsewhere enough for lost packets to be sent again.
+    #[default]
+    Auto,
+    /// Each picture as soon as it is there, whatever is lost.
+    Low,
+    /// A delay from the beginning, and more of it.
+    Smooth,
+}
+
+/// What a viewer asks for besides the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewerWishes {
+    pub layers: LayerChoice,
+    pub latency: LatencyWish,
 }
 
 /// Which of a stream's layers a viewer wants. By default the best one, chosen automatically.

@@ -13,7 +13,7 @@ use super::router::App;
 use super::{cors, etag, layer};
 use crate::control::{Accepted, Refused};
 use crate::core::ids::{StreamName, StreamNameError};
-use crate::core::media::LayerChoice;
+use crate::core::media::{LatencyWish, LayerChoice, ViewerWishes};
 use crate::sdp::Offer;
 
 pub(super) const SDP: &str = "application/sdp";
@@ -130,26 +130,37 @@ fn open(
     let offer = Offer::parse(text).map_err(|why| malformed(&why))?;
     let accepted = match right {
         Right::Publish => app.control.publish(stream, &offer),
-        Right::Watch => app.control.watch(stream, &offer, layers(uri)?),
+        Right::Watch => app.control.watch(stream, &offer, wishes(uri)?),
     };
     accepted.map_err(refusal)
 }
 
-/// `?max-height=360`: the largest picture not higher than this.
-fn layers(uri: &Uri) -> Result<LayerChoice, Problem> {
+/// `?max-height=360`: the largest picture not higher than this. `?latency=low`, `auto` or `smooth`.
+fn wishes(uri: &Uri) -> Result<ViewerWishes, Problem> {
     #[derive(Deserialize)]
     struct Limits {
         #[serde(rename = "max-height")]
         max_height: Option<NonZeroU16>,
+        latency: Option<String>,
     }
     let limits = Query::<Limits>::try_from_uri(uri).map_err(|_| {
         let detail = "max-height is a number of pixels, from 1 to 65535";
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })?;
-    Ok(LayerChoice {
+    let latency = match limits.0.latency.as_deref() {
+        None | Some("auto") => LatencyWish::Auto,
+        Some("low") => LatencyWish::Low,
+        Some("smooth") => LatencyWish::Smooth,
+        Some(_) => {
+            let detail = "latency is one of low, auto, smooth";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+    };
+    let layers = LayerChoice {
         max_height: limits.0.max_height.map(NonZeroU16::get),
         ..LayerChoice::default()
-    })
+    };
+    Ok(ViewerWishes { layers, latency })
 }
 
 fn refusal(refused: Refused) -> Problem {

@@ -4,9 +4,11 @@
 //! - [`track`]: one medium of a viewer: when it starts, with which payload type, what comes next.
 //! - [`selector`]: which layer it is to get.
 //! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does.
+//! - [`playout`]: how long the player is to hold pictures back.
 //! - [`wire`]: a packet written and sealed. [`transport`]: its number among all of the viewer's packets.
 //! - [`retransmit`]: how much a viewer may ask again.
 
+pub mod playout;
 pub mod retransmit;
 pub mod rewriter;
 pub mod selector;

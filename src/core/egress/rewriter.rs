@@ -81,7 +81,7 @@ pub struct Placed {
 /// What the playout-delay extension says on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Playout {
-    /// Nothing: the player decides.
+    /// Nothing of its own.
     Unset,
     /// Show at once: stored frames running up to live.
     Immediate,

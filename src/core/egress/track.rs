@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::rewriter::{Join, Placed, Playout, Rewriter};
+use super::rewriter::{Join, Placed, Rewriter};
 use super::selector::LayerSelector;
 use super::transport::Stamps;
 use crate::core::ids::{PayloadType, SeqNo, Ssrc};
@@ -230,8 +230,9 @@ impl EgressTrack {
         true
     }
 
-    /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe.
-    pub fn restart(&mut self, lane: &Lane, limits: RunUpLimits, now: Instant) {
+    /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe, if it was
+    /// not just now.
+    pub fn restart(&mut self, lane: &Lane, limits: RunUpLimits, now: Instant) -> bool {
         let interval = if self.restarts == 0 {
             FIRST_RESTART
         } else {
@@ -244,6 +245,7 @@ impl EgressTrack {
             self.restarts += 1;
             self.start_run_up(lane, key, limits, now);
         }
+        self.is_running_up()
     }
 
     fn start_run_up(&mut self, lane: &Lane, key: SourceKey, limits: RunUpLimits, now: Instant) {
@@ -472,14 +474,4 @@ impl EgressTrack {
 fn awaits_head(buffer: &LayerBuffer, anchor: &MediaPacket, now: Instant) -> bool {
     let headless = !anchor.head && buffer.get(SeqNo(anchor.seq.0.saturating_sub(1))).is_none();
     headless && now.saturating_duration_since(anchor.arrival) < HEAD_DEADLINE
-}
-
-/// The playout-delay extension's three bytes: minimum and maximum in steps of 10 ms, 12 bits each.
-pub fn playout_delay(playout: Playout) -> Option<[u8; 3]> {
-    match playout {
-        Playout::Unset => None,
-        Playout::Immediate => Some([0, 0, 0]),
-        // 0 to 10 s: what a player assumes that was never told anything.
-        Playout::Normal => Some([0x00, 0x03, 0xe8]),
-    }
 }

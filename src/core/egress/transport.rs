@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::playout::PlayoutRange;
 use crate::core::media::ExtensionIds;
 
 /// A viewer's packets in the order they are sent: audio, video, retransmissions and padding together.
@@ -20,6 +21,7 @@ pub struct Stamp {
     pub number: Option<u64>,
     /// 24 bits: seconds in 6.18 fixed point.
     pub time: u32,
+    pub playout: Option<PlayoutRange>,
 }
 
 impl Transport {
@@ -41,7 +43,11 @@ impl Transport {
             }
             None => 0,
         };
-        Stamp { number, time }
+        Stamp {
+            number,
+            time,
+            playout: None,
+        }
     }
 }
 

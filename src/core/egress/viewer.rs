@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::retransmit::RetransmitBudget;
+use super::playout::PlayoutDelay;
+use super::retransmit::{COPY_AFTER, Retransmissions};
 use super::track::{EgressTrack, RunUpLimits};
 use super::transport::Transport;
 use super::wire::Wire;
@@ -11,8 +12,9 @@ use crate::core::machine::{Outbox, Path};
 use crate::core::media::{LayerChoice, MediaKind, ViewerMedia};
 use crate::core::peer::SrtpSender;
 use crate::core::route::{Hub, Lane};
+use crate::core::rtp::rtcp::ReportBlock;
 use crate::core::rtp::{self, Rtcp};
-use crate::core::time::Epoch;
+use crate::core::time::{Epoch, Ntp};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// NACKed packets handled in one turn; what is beyond is asked for again.
@@ -28,7 +30,10 @@ pub struct Viewer {
     video: Option<EgressTrack>,
     audio: Option<EgressTrack>,
     nacks: Vec<(MediaKind, u16)>,
-    budget: RetransmitBudget,
+    retransmissions: Retransmissions,
+    /// Second copies of retransmissions and when they are due, in this order.
+    copies: Vec<(Instant, MediaKind, u16)>,
+    playout: PlayoutDelay,
     next_report: Instant,
     /// Reused for reports.
     compound: Vec<u8>,
@@ -41,6 +46,8 @@ pub struct ViewerCounters {
     pub bytes: u64,
     pub nacked: u64,
     pub retransmitted: u64,
+    /// Asked for, and too old, sent just now, or beyond the viewer's share.
+    pub not_retransmitted: u64,
     pub keyframe_requests: u64,
 }
 
@@ -72,7 +79,9 @@ impl Viewer {
             video: track(MediaKind::Video),
             audio: track(MediaKind::Audio),
             nacks: Vec::new(),
-            budget: RetransmitBudget::new(now),
+            retransmissions: Retransmissions::new(now),
+            copies: Vec::new(),
+            playout: PlayoutDelay::new(media.latency, now),
             next_report: now,
             compound: Vec::new(),
             counters: ViewerCounters::default(),
@@ -87,6 +96,7 @@ impl Viewer {
         for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
             track.source_changed(now);
         }
+        self.playout.restart();
     }
 
     /// Takes effect with [`try_start`](Self::try_start).
@@ -150,6 +160,7 @@ impl Viewer {
                     sender: &mut self.sender,
                     counters: &mut self.counters,
                     transport: &mut self.transport,
+                    playout: &mut self.playout,
                 };
                 wire.send(track, packet, placed, now, out);
             }
@@ -171,26 +182,44 @@ impl Viewer {
                 sender: &mut self.sender,
                 counters: &mut self.counters,
                 transport: &mut self.transport,
+                playout: &mut self.playout,
             };
             wire.send(track, packet, placed, now, out);
         }
         bytes
     }
 
-    /// Takes an authenticated compound RTCP packet in; true when the viewer asks for a keyframe.
-    pub fn rtcp(&mut self, compound: &[u8]) -> bool {
+    /// What the handshake took to the viewer and back, before any report tells.
+    pub fn round_trip(&mut self, round_trip: Duration, now: Instant) {
+        self.playout.round_trip(round_trip, now);
+    }
+
+    /// Takes an authenticated compound RTCP packet in; true when the viewer asks for a keyframe. `ntp` is `now` by the
+    /// clock of our sender reports.
+    pub fn rtcp(&mut self, now: Instant, ntp: Ntp, compound: &[u8]) -> bool {
         let mut keyframe = false;
         for item in rtp::feedback(compound) {
             match item {
-                Rtcp::Nack { media, pid, blp } => self.nack(media, pid, blp),
+                Rtcp::Nack { media, pid, blp } => self.nack(media, pid, blp, now),
                 Rtcp::Pli { media } | Rtcp::Fir { media, .. } if self.is_video(media) => {
                     self.counters.keyframe_requests += 1;
                     keyframe = true;
                 }
+                Rtcp::ReceiverReport { block, .. } => self.reported(&block, now, ntp),
+                Rtcp::SenderReport { blocks, .. } => blocks.for_each(|block| self.reported(&block, now, ntp)),
                 _ => {}
             }
         }
         keyframe
+    }
+
+    fn reported(&mut self, block: &ReportBlock, now: Instant, ntp: Ntp) {
+        if let Some(round_trip) = block.round_trip(ntp) {
+            self.playout.round_trip(round_trip, now);
+        }
+        if self.is_video(block.ssrc) {
+            self.playout.reported(f64::from(block.fraction_lost) / 256.0, now);
+        }
     }
 
     fn is_video(&self, ssrc: Ssrc) -> bool {
@@ -200,11 +229,13 @@ impl Viewer {
     /// The decoder is stuck and the publisher sends no keyframe when asked.
     pub fn restart(&mut self, hub: &Hub, limits: RunUpLimits, now: Instant) {
         if let Some(track) = &mut self.video {
-            track.restart(&hub.video, limits, now);
+            if track.restart(&hub.video, limits, now) {
+                self.playout.restart();
+            }
         }
     }
 
-    fn nack(&mut self, media: Ssrc, pid: u16, blp: u16) {
+    fn nack(&mut self, media: Ssrc, pid: u16, blp: u16, now: Instant) {
         let of = |track: &Option<EgressTrack>| track.as_ref().is_some_and(|track| track.spec.ssrc == media);
         let kind = if of(&self.video) {
             MediaKind::Video
@@ -213,6 +244,7 @@ impl Viewer {
         } else {
             return;
         };
+        self.playout.nacked(now);
         let followers = (0..16u16)
             .filter(|bit| blp & (1 << bit) != 0)
             .map(|bit| pid.wrapping_add(bit + 1));
@@ -224,31 +256,74 @@ impl Viewer {
         }
     }
 
-    /// Answers the NACKs taken in since the last time.
-    pub fn retransmit(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
+    /// Answers the NACKs taken in since the last time, and sends the second copies that are due. When the next one is.
+    pub fn retransmit(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) -> Option<Instant> {
+        let octets = |track: &Option<EgressTrack>| track.as_ref().map_or(0, |track| track.octets);
+        let media = octets(&self.video).wrapping_add(octets(&self.audio));
+        self.retransmissions.earn(media, now);
+        let mut copies = std::mem::take(&mut self.copies);
+        copies.retain(|(due, kind, seq)| {
+            let waits = *due > now;
+            if !waits {
+                self.send_again(hub, *kind, *seq, None, now, out);
+            }
+            waits
+        });
         let mut nacks = std::mem::take(&mut self.nacks);
         for (kind, seq) in nacks.drain(..) {
-            let track = match kind {
-                MediaKind::Audio => &mut self.audio,
-                MediaKind::Video => &mut self.video,
-            };
-            let Some(track) = track else { continue };
-            let Some((packet, placed)) = track.lost(hub.lane(kind), seq) else {
-                continue;
-            };
-            if !self.budget.take(now) {
-                break;
+            if self
+                .send_again(hub, kind, seq, Some(&mut copies), now, out)
+                .is_none()
+            {
+                self.counters.not_retransmitted += 1;
             }
-            self.counters.retransmitted += 1;
-            let mut wire = Wire {
-                path: &self.path,
-                sender: &mut self.sender,
-                counters: &mut self.counters,
-                transport: &mut self.transport,
-            };
-            wire.send_again(track, packet, placed, now, out);
         }
         self.nacks = nacks;
+        self.copies = copies;
+        self.copies.first().map(|(due, _, _)| *due)
+    }
+
+    /// What a NACKed number stood for, once more. As an answer to a NACK it may be refused, and `copies` takes note
+    /// where a second one is to follow.
+    fn send_again(
+        &mut self,
+        hub: &Hub,
+        kind: MediaKind,
+        seq: u16,
+        copies: Option<&mut Vec<(Instant, MediaKind, u16)>>,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Option<()> {
+        let track = match kind {
+            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
+        };
+        let track = track.as_mut()?;
+        let (packet, placed) = track.lost(hub.lane(kind), seq)?;
+        if let Some(copies) = copies {
+            let bytes = packet.payload.len();
+            let round_trip = self.playout.known_round_trip();
+            if !self
+                .retransmissions
+                .take(kind, placed.seq, bytes, round_trip, now)
+            {
+                return None;
+            }
+            if self.retransmissions.take_copy(bytes, self.playout.loss()) && copies.len() < MAX_PENDING_NACKS
+            {
+                copies.push((now + COPY_AFTER, kind, seq));
+            }
+        }
+        self.counters.retransmitted += 1;
+        let mut wire = Wire {
+            path: &self.path,
+            sender: &mut self.sender,
+            counters: &mut self.counters,
+            transport: &mut self.transport,
+            playout: &mut self.playout,
+        };
+        wire.send_again(track, packet, placed, now, out);
+        Some(())
     }
 
     pub fn report_due(&self, now: Instant) -> bool {

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use super::rewriter::Placed;
-use super::track::{EgressTrack, playout_delay};
+use super::playout::{PlayoutDelay, PlayoutRange};
+use super::rewriter::{Placed, Playout};
+use super::track::EgressTrack;
 use super::transport::{Stamp, Transport};
 use super::viewer::ViewerCounters;
 use crate::core::ids::{PayloadType, Ssrc};
 use crate::core::machine::{Outbox, Path};
+use crate::core::media::ExtensionIds;
 use crate::core::peer::SrtpSender;
 use crate::core::route::MediaPacket;
 use crate::core::rtp::{self, OutgoingHeader};
@@ -20,6 +22,7 @@ pub struct Wire<'a> {
     pub sender: &'a mut SrtpSender,
     pub counters: &'a mut ViewerCounters,
     pub transport: &'a mut Transport,
+    pub playout: &'a mut PlayoutDelay,
 }
 
 impl Wire<'_> {
@@ -32,8 +35,8 @@ impl Wire<'_> {
         now: Instant,
         out: &mut impl Outbox,
     ) {
-        let stamp = self.transport.stamp(&track.spec.extensions, now);
-        if stamp != Stamp::default() && track.repeats_on().is_none() {
+        let stamp = self.stamp(&track.spec.extensions, placed, now);
+        if is_stamped(&track.spec.extensions) && track.repeats_on().is_none() {
             track.stamps.keep(placed.seq, stamp);
         }
         self.write(track, packet, placed, stamp, None, out);
@@ -54,14 +57,26 @@ impl Wire<'_> {
         let ids = &track.spec.extensions;
         let rtx = track.repeats_on();
         let stamp = match rtx {
-            Some(_) => self.transport.stamp(ids, now),
-            None if ids.transport_cc.is_none() && ids.abs_send_time.is_none() => Stamp::default(),
+            Some(_) => self.stamp(ids, placed, now),
+            None if !is_stamped(ids) => Stamp::default(),
             None => match track.stamps.of(placed.seq) {
                 Some(stamp) => stamp,
                 None => return,
             },
         };
         self.write(track, packet, placed, stamp, rtx, out);
+    }
+
+    fn stamp(&mut self, ids: &ExtensionIds, placed: Placed, now: Instant) -> Stamp {
+        let mut stamp = self.transport.stamp(ids, now);
+        if ids.playout_delay.is_some() {
+            stamp.playout = match placed.playout {
+                Playout::Immediate if self.playout.is_none() => Some(PlayoutRange::NONE),
+                Playout::Unset => self.playout.stamp(now),
+                Playout::Immediate | Playout::Normal => self.playout.stamp(now).or(Some(PlayoutRange::FREE)),
+            };
+        }
+        stamp
     }
 
     fn write(
@@ -90,7 +105,7 @@ impl Wire<'_> {
         let ids = &track.spec.extensions;
         let number = stamp.number.map(|number| (number as u16).to_be_bytes());
         let [_, time @ ..] = stamp.time.to_be_bytes();
-        let playout = playout_delay(placed.playout);
+        let playout = stamp.playout.map(PlayoutRange::bytes);
         let audio_level = packet.carried.audio_level.map(|level| [level]);
         let orientation = packet.carried.video_orientation.map(|value| [value]);
         let candidates = [
@@ -138,4 +153,9 @@ impl Wire<'_> {
         self.counters.packets += 1;
         self.counters.bytes += sent as u64;
     }
+}
+
+/// Packets on such a track carry something of the moment they were sent.
+fn is_stamped(ids: &ExtensionIds) -> bool {
+    ids.transport_cc.is_some() || ids.abs_send_time.is_some() || ids.playout_delay.is_some()
 }

@@ -59,15 +59,21 @@ impl Engine {
 
     fn flush_nacks(&mut self, now: Instant, out: &mut impl Outbox) {
         let mut nacked = std::mem::take(&mut self.nacked);
-        for key in nacked.drain(..) {
-            let Some(viewer) = self.viewers.get_mut(key) else {
-                continue;
-            };
-            if let Some(hub) = self.hubs.get(viewer.hub) {
-                viewer.retransmit(hub, now, out);
-            }
-        }
+        nacked.sort_unstable();
+        nacked.dedup();
+        let mut next: Option<Instant> = None;
+        nacked.retain(|key| {
+            let due = self.viewers.get_mut(*key).and_then(|viewer| {
+                let hub = self.hubs.get(viewer.hub)?;
+                viewer.retransmit(hub, now, out)
+            });
+            next = next.into_iter().chain(due).min();
+            due.is_some()
+        });
         self.nacked = nacked;
+        if let Some(at) = next {
+            self.wake_by(at);
+        }
     }
 
     /// Those that got nothing this time come first the next.

@@ -91,10 +91,14 @@ impl Engine {
         };
         match session.peer.handle_datagram(now, path, data) {
             Received::Rtp(packet) => {
-                if let Role::Publisher(publisher) = &mut session.role
-                    && let Some(output) = publisher.packet(now, packet)
-                {
-                    self.publisher_output(key, output);
+                if let Role::Publisher(publisher) = &mut session.role {
+                    let output = publisher.packet(now, packet);
+                    if let Some(at) = publisher.next_nack() {
+                        self.ask_again(now, key, at);
+                    }
+                    if let Some(output) = output {
+                        self.publisher_output(key, output);
+                    }
                 }
                 return;
             }
@@ -117,11 +121,20 @@ impl Engine {
         self.peer_events(now, key);
     }
 
+    /// The publisher is asked for what was lost at the end of this turn, or at `at`.
+    fn ask_again(&mut self, now: Instant, key: usize, at: Instant) {
+        if at > now {
+            self.wake_by(at);
+        } else if self.transmitting.last() != Some(&key) {
+            self.transmitting.push(key);
+        }
+    }
+
     fn viewer_rtcp(&mut self, now: Instant, key: usize, compound: &[u8]) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
-        let keyframe = viewer.rtcp(compound);
+        let keyframe = viewer.rtcp(now, self.epoch.ntp(now), compound);
         self.nacked.push(key);
         if keyframe {
             self.viewer_needs_keyframe(now, key);
@@ -169,13 +182,17 @@ impl Engine {
         let (id, stream) = (session.id, session.stream.clone());
         let sender = session.peer.take_sender();
         let path = session.peer.path();
+        let round_trip = session.peer.round_trip();
         match &session.role {
             Role::Publisher(_) => session.sender = sender,
             Role::Viewer(media) => {
                 let media = media.clone();
                 if let (Some(sender), Some(path)) = (sender, path) {
                     let hub = self.hub_for(&stream);
-                    let viewer = Viewer::new(id, hub, &media, path, sender, now);
+                    let mut viewer = Viewer::new(id, hub, &media, path, sender, now);
+                    if let Some(round_trip) = round_trip {
+                        viewer.round_trip(round_trip, now);
+                    }
                     self.viewers.insert(key, viewer);
                     self.viewer_joined(now, key, hub);
                 }
@@ -268,6 +285,9 @@ impl Engine {
                     if sender.seal_rtcp(&mut sealed).is_ok() {
                         put(out, &path, &sealed);
                     }
+                }
+                if let Some(at) = publisher.next_nack() {
+                    self.next_tick = self.next_tick.min(at);
                 }
             }
             while let Some((path, datagram)) = session.peer.poll_transmit() {

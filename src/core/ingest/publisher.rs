@@ -116,6 +116,9 @@ impl Publisher {
         let (codec, kind) = self.codec_of(track, &header)?;
         if matches!(role, SourceRole::Media { .. }) {
             self.reception.packet(now, &header, packet, &codec, kind);
+            if codec.feedback.nack {
+                self.reception.sequence(now, header.ssrc, header.seq, false);
+            }
         }
         self.route(now, &header, packet, track, layer, codec.codec)
     }
@@ -191,6 +194,11 @@ impl Publisher {
         }
     }
 
+    /// When [`poll_rtcp`](Self::poll_rtcp) has something to ask for again.
+    pub fn next_nack(&self) -> Option<Instant> {
+        self.reception.next_nack()
+    }
+
     /// The next compound RTCP packet to send to the publisher.
     pub fn poll_rtcp(&mut self, now: Instant) -> Option<Bytes> {
         for ((track, _), layer) in &mut self.layers {
@@ -215,6 +223,12 @@ impl Publisher {
                 rtp::fir(&mut compound, RECEIVER_SSRC, layer.ssrc, layer.fir_seq);
                 layer.fir_seq = layer.fir_seq.wrapping_add(1);
             }
+            return Some(Bytes::from(compound));
+        }
+        if let Some((ssrc, lost)) = self.reception.poll_nack(now) {
+            let mut compound = Vec::with_capacity(40);
+            rtp::receiver_report(&mut compound, RECEIVER_SSRC, &[]);
+            rtp::nack(&mut compound, RECEIVER_SSRC, ssrc, lost.into_iter());
             return Some(Bytes::from(compound));
         }
         self.reception.poll()
@@ -246,6 +260,7 @@ impl Publisher {
             ..original
         };
         self.reception.packet(now, &bare, &[], &codec, kind);
+        self.reception.sequence(now, ssrc, original.seq, true);
         Some((original, len))
     }
 

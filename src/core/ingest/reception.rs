@@ -1,36 +1,33 @@
-//! What a publisher is told about its packets: NACK, receiver reports and transport-wide feedback, made by the
-//! family's interceptor chain. A publisher costs this once; viewers never pass through it.
+//! What a publisher is told about its packets: NACK ([`nack`](super::nack)); receiver reports and transport-wide
+//! feedback, made by the family's interceptor chain. A publisher costs this once; viewers never pass through it.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtc::interceptor::{
-    AttributedPacket, Interceptor, NackGeneratorBuilder, Packet, RTCPFeedback, RTPHeaderExtension,
-    ReceiverReportBuilder, Registry, Slot, StreamInfo, TaggedPacket, TwccReceiverBuilder,
+    AttributedPacket, Interceptor, Packet, RTCPFeedback, RTPHeaderExtension, ReceiverReportBuilder, Registry,
+    Slot, StreamInfo, TaggedPacket, TwccReceiverBuilder,
 };
 use rtc::rtp::header::{Extension, Header};
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 
+use super::nack::Missing;
 use crate::core::ids::Ssrc;
 use crate::core::media::{MediaKind, NegotiatedCodec};
 use crate::core::rtp::RtpHeader;
 
-/// Lost packets are asked for again at this pace. Shorter than most round trips, so that a second loss costs
-/// little; [`NACKS_PER_PACKET`] bounds the waste.
-const NACK_INTERVAL: Duration = Duration::from_millis(25);
-/// 12 × 25 ms = 300 ms: beyond that a frame is too late for anybody.
-const NACKS_PER_PACKET: u16 = 12;
-/// Packets remembered for loss detection: 1 s at 20 Mbit/s.
-const NACK_WINDOW: u16 = 2048;
 /// Chromium's own receiver sends feedback every 50–100 ms.
 const TRANSPORT_FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Layers and sound of one publisher, and what it sent them with before it changed its mind.
+const MAX_SOURCES: usize = 16;
 
 pub struct Reception {
     chain: Box<dyn Interceptor>,
     transport_cc: Option<u8>,
     bound: Vec<Ssrc>,
+    missing: Vec<(Ssrc, Missing)>,
 }
 
 const TRANSPORT_CC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -40,12 +37,7 @@ const ONE_BYTE_PROFILE: u16 = 0xBEDE;
 impl Reception {
     /// `transport_cc` is the negotiated id of the transport-wide sequence number extension.
     pub fn new(transport_cc: Option<u8>) -> Self {
-        let nack = NackGeneratorBuilder::new()
-            .with_size(NACK_WINDOW)
-            .with_interval(NACK_INTERVAL)
-            .with_max_nacks_per_packet(NACKS_PER_PACKET)
-            .build();
-        let mut registry = Registry::new().with(Slot::NackGenerator, nack).with(
+        let mut registry = Registry::new().with(
             Slot::ReceiverReport,
             ReceiverReportBuilder::new()
                 .with_interval(REPORT_INTERVAL)
@@ -61,6 +53,7 @@ impl Reception {
             chain: Box::new(registry.build()),
             transport_cc,
             bound: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -105,6 +98,37 @@ impl Reception {
             payload: Bytes::new(),
         };
         self.read(now, Packet::Rtp(packet));
+    }
+
+    /// A packet of media arrived that can be asked for again, or had been: `again`.
+    pub fn sequence(&mut self, now: Instant, ssrc: Ssrc, seq: u16, again: bool) {
+        let index = self.missing.iter().position(|(known, _)| *known == ssrc);
+        let index = index.unwrap_or_else(|| {
+            if self.missing.len() >= MAX_SOURCES {
+                self.missing.remove(0);
+            }
+            self.missing.push((ssrc, Missing::default()));
+            self.missing.len() - 1
+        });
+        if let Some((_, missing)) = self.missing.get_mut(index) {
+            missing.arrived(seq, again, now);
+        }
+    }
+
+    /// When something is to be asked for.
+    pub fn next_nack(&self) -> Option<Instant> {
+        self.missing
+            .iter()
+            .filter_map(|(_, missing)| missing.next())
+            .min()
+    }
+
+    /// The next NACK that is due: of whom, and which.
+    pub fn poll_nack(&mut self, now: Instant) -> Option<(Ssrc, Vec<u16>)> {
+        self.missing.iter_mut().find_map(|(ssrc, missing)| {
+            let due = missing.due(now);
+            (!due.is_empty()).then_some((*ssrc, due))
+        })
     }
 
     /// A sender report arrived: receiver reports refer to it.
@@ -153,12 +177,6 @@ impl Reception {
 
 fn stream_info(ssrc: Ssrc, codec: &NegotiatedCodec, kind: MediaKind, transport_cc: Option<u8>) -> StreamInfo {
     let mut rtcp_feedback = Vec::new();
-    if codec.feedback.nack {
-        rtcp_feedback.push(RTCPFeedback {
-            typ: "nack".into(),
-            parameter: String::new(),
-        });
-    }
     let mut rtp_header_extensions = Vec::new();
     if let Some(id) = transport_cc {
         rtcp_feedback.push(RTCPFeedback {

@@ -84,6 +84,8 @@ pub(super) struct Secured {
     pub profile: SrtpProfile,
     pub sender: SrtpSender,
     pub receiver: SrtpReceiver,
+    /// From our last flight to its answer, where none had to be repeated.
+    pub round_trip: Option<Duration>,
 }
 
 impl Dtls {
@@ -220,7 +222,7 @@ impl Dtls {
         for event in events {
             match event {
                 EndpointEvent::HandshakeComplete => {
-                    progress = match self.secure() {
+                    progress = match self.secure(now) {
                         Ok(secured) => {
                             self.connected = true;
                             self.guard.connected(now);
@@ -239,7 +241,7 @@ impl Dtls {
         progress
     }
 
-    fn secure(&self) -> Result<Secured, CloseReason> {
+    fn secure(&self, now: Instant) -> Result<Secured, CloseReason> {
         let failed = |what: &str| CloseReason::DtlsFailed(what.to_owned());
         let state = self
             .endpoint
@@ -261,6 +263,7 @@ impl Dtls {
             profile,
             sender: SrtpSender::new(local),
             receiver: SrtpReceiver::new(remote),
+            round_trip: (self.retransmissions == 0).then(|| now.saturating_duration_since(self.flight_sent)),
         })
     }
 

@@ -105,6 +105,7 @@ pub struct Peer {
     state: State,
     /// Where DTLS is spoken while the handshake runs: it may not be the path ICE prefers yet.
     dtls_path: Option<Path>,
+    round_trip: Option<Duration>,
     handshake_deadline: Instant,
     last_heard: Instant,
     /// The last time anyone told: commands that come without one are as of then.
@@ -130,6 +131,7 @@ impl Peer {
             sender: None,
             state: State::Connecting,
             dtls_path: None,
+            round_trip: None,
             handshake_deadline: now + HANDSHAKE_DEADLINE,
             last_heard: now,
             now,
@@ -213,6 +215,11 @@ impl Peer {
             self.dtls.close(self.now);
             self.end(CloseReason::LocalClose);
         }
+    }
+
+    /// The time to the peer and back as the handshake took it, computing included; `None` if something was lost.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
     /// The sealing half, once, after [`PeerEvent::Connected`].
@@ -303,6 +310,7 @@ impl Peer {
                 self.state = State::Connected;
                 self.last_heard = now;
                 self.receiver = Some(secured.receiver);
+                self.round_trip = secured.round_trip;
                 self.sender = Some(secured.sender);
                 self.events.push_back(PeerEvent::Connected {
                     profile: secured.profile,

@@ -90,6 +90,7 @@ fn whoever_watches_sees() {
             ViewerSpec {
                 offer: offer.to_owned(),
                 nacks: true,
+                ..ViewerSpec::chromium()
             },
             0,
         );

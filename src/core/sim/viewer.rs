@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::media::{self, Label};
 use super::offers::{self, Offered};
 use crate::core::ids::Ssrc;
-use crate::core::media::MediaKind;
+use crate::core::media::{LatencyWish, MediaKind};
 use crate::core::rtp::{self, Rtcp, RtpHeader};
 
 /// A browser asks again once per round trip.
@@ -22,6 +22,7 @@ const NACK_WINDOW: u64 = 1_000;
 pub struct ViewerSpec {
     pub offer: String,
     pub nacks: bool,
+    pub latency: LatencyWish,
 }
 
 impl ViewerSpec {
@@ -29,6 +30,7 @@ impl ViewerSpec {
         Self {
             offer: offers::CHROMIUM_WATCHES.to_owned(),
             nacks: true,
+            latency: LatencyWish::Auto,
         }
     }
 
@@ -37,6 +39,7 @@ impl ViewerSpec {
         Self {
             offer: offers::without_codec(offers::CHROMIUM_WATCHES, "RTX"),
             nacks: true,
+            latency: LatencyWish::Auto,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::core::directory::Directory;
 use crate::core::engine::{Engine, EngineConfig};
 use crate::core::ids::{SessionId, StreamName, WorkerId};
 use crate::core::machine::Path;
-use crate::core::media::{IceCredentials, LayerChoice};
+use crate::core::media::{IceCredentials, LayerChoice, ViewerWishes};
 use crate::core::peer::testing::{ClientOptions, TestClient};
 use crate::core::peer::{Identity, SrtpProfile};
 use crate::core::route::Message;
@@ -232,7 +232,11 @@ impl World {
     ) -> Result<Id, Refused> {
         let (test, offer) = self.offer(&spec.offer);
         let offered = Offer::parse(&offer).unwrap();
-        let accepted = self.control.watch(&name(stream), &offered, layers)?;
+        let wishes = ViewerWishes {
+            layers,
+            latency: spec.latency,
+        };
+        let accepted = self.control.watch(&name(stream), &offered, wishes)?;
         let viewer = Viewer::new(spec, Offered::read(&offer));
         Ok(self.add(test, accepted, worker, up, down, Role::Viewer(Box::new(viewer))))
     }

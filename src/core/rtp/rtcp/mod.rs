@@ -11,7 +11,10 @@ pub mod write;
 pub use read::{ReportBlocks, Rtcp, Ssrcs, feedback, lost};
 pub use write::{bye, fir, nack, pli, receiver_report, sdes_cname, sender_report};
 
+use std::time::Duration;
+
 use crate::core::ids::Ssrc;
+use crate::core::time::Ntp;
 
 /// What a receiver reports about one source (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,20 @@ pub struct ReportBlock {
     pub lsr: u32,
     /// Time since then in 1/65536 s; 0 if there was none.
     pub dlsr: u32,
+}
+
+impl ReportBlock {
+    /// The time to the receiver and back (RFC 3550 §6.4.1), `now` being when the report came, by the clock that our
+    /// sender reports go by. `None` if it heard none of ours yet, or says what cannot be.
+    pub fn round_trip(&self, now: Ntp) -> Option<Duration> {
+        /// What took longer was not a round trip.
+        const MOST: u32 = 10 << 16;
+        if self.lsr == 0 {
+            return None;
+        }
+        let units = now.middle().wrapping_sub(self.lsr).checked_sub(self.dlsr)?;
+        (units <= MOST).then(|| Duration::from_micros(u64::from(units) * 1_000_000 >> 16))
+    }
 }
 
 /// Packet types (RFC 3550 §12.1, RFC 4585 §6.1, RFC 3611 §2).
