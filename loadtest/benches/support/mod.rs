@@ -237,6 +237,7 @@ impl Stage {
     pub fn sealed_frame(&mut self) -> Vec<Vec<u8>> {
         let frame = Frame {
             stream: 0,
+            layer: 0,
             number: self.frame,
             keyframe: self.frame.is_multiple_of(KEYFRAME_EVERY),
             captured: 0,

@@ -28,6 +28,10 @@ pub struct AnsweredMedia {
     pub ssrcs: Vec<u32>,
     /// Simulcast layers the server takes.
     pub rids: Vec<String>,
+    /// (id, URI) of header extensions.
+    pub extensions: Vec<(u8, String)>,
+    /// What `rtcp-fb` lines name, of any format.
+    pub feedback: Vec<String>,
     /// (media, retransmission)
     pub rtx_ssrcs: Vec<(u32, u32)>,
 }
@@ -148,6 +152,15 @@ impl AnsweredMedia {
                     (format.1, format.2) = (codec, clock);
                 }
             }
+            "extmap" => {
+                // 3, or 3/sendonly.
+                let id = head.split('/').next().and_then(|id| id.parse().ok());
+                let uri = rest.split_ascii_whitespace().next();
+                if let (Some(id), Some(uri)) = (id, uri) {
+                    self.extensions.push((id, uri.to_owned()));
+                }
+            }
+            "rtcp-fb" => self.feedback.push(rest.trim().to_owned()),
             "fmtp" => {
                 let apt = rest.split(';').find_map(|item| item.trim().strip_prefix("apt="));
                 if let (Ok(pt), Some(Ok(apt))) = (head.parse(), apt.map(str::parse)) {

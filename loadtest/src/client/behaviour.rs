@@ -21,6 +21,8 @@ pub enum Behaviour {
 pub enum Kind {
     #[default]
     Well,
+    /// Behaves well, on a limited line.
+    Limited,
     Slow,
     Lossy,
     Stalled,
@@ -41,6 +43,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Well => "well",
+            Kind::Limited => "limited",
             Kind::Slow => "slow",
             Kind::Lossy => "lossy",
             Kind::Stalled => "stalled",

@@ -129,6 +129,7 @@ mod tests {
                     let mut hints = Vec::new();
                     let frame = Frame {
                         stream: 0,
+                        layer: 0,
                         number: 1,
                         keyframe,
                         captured: 0,

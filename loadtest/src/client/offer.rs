@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use super::transport_cc;
+
 /// A video codec that can be offered or published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -100,7 +102,24 @@ pub struct SendLayer {
     pub rtx: Option<u32>,
 }
 
+/// How a viewer tells the server what its line can take.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feedback {
+    /// Transport-wide feedback, and REMB where the server wants that: what browsers offer.
+    #[default]
+    TransportCc,
+    /// REMB alone.
+    Remb,
+    /// Neither: receiver reports are all the server gets.
+    None,
+}
+
 /// Ids of header extensions in all our offers.
+pub const SEND_TIME_EXTENSION: u8 = 2;
+pub const TRANSPORT_CC_EXTENSION: u8 = 3;
 pub const MID_EXTENSION: u8 = 9;
 pub const RID_EXTENSION: u8 = 10;
 pub const REPAIRED_RID_EXTENSION: u8 = 11;
@@ -137,7 +156,13 @@ pub fn publish(local: &LocalTransport, media: &SendMedia) -> String {
 }
 
 /// A `recvonly` offer for one video (none when `codecs` is empty) and, if `audio`, one audio track.
-pub fn watch(local: &LocalTransport, codecs: &[VideoCodec], audio: bool, rtx: bool) -> String {
+pub fn watch(
+    local: &LocalTransport,
+    codecs: &[VideoCodec],
+    audio: bool,
+    rtx: bool,
+    feedback: Feedback,
+) -> String {
     let mut mids = Vec::new();
     let mut sections = String::new();
     if !codecs.is_empty() {
@@ -156,12 +181,14 @@ pub fn watch(local: &LocalTransport, codecs: &[VideoCodec], audio: bool, rtx: bo
             true,
         );
         video_formats(&mut sections, &formats, rtx);
+        feedback_lines(&mut sections, formats.iter().map(|format| format.1), feedback);
     }
     if audio {
         let mid = mids.len();
         mids.push(mid);
         section(&mut sections, local, "audio", "111", mid, "recvonly", mid == 0);
         audio_formats(&mut sections);
+        feedback_lines(&mut sections, [111].into_iter(), feedback);
     }
     session(&mids) + &sections
 }
@@ -243,6 +270,27 @@ fn video_formats(text: &mut String, formats: &[&(VideoCodec, u8, u8, &str)], rtx
     }
 }
 
+fn feedback_lines(text: &mut String, formats: impl Iterator<Item = u8>, feedback: Feedback) {
+    const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+    if feedback == Feedback::None {
+        return;
+    }
+    let _ = write!(text, "a=extmap:{SEND_TIME_EXTENSION} {SEND_TIME}\r\n");
+    if feedback == Feedback::TransportCc {
+        let _ = write!(
+            text,
+            "a=extmap:{TRANSPORT_CC_EXTENSION} {}\r\n",
+            transport_cc::URI
+        );
+    }
+    for pt in formats {
+        let _ = write!(text, "a=rtcp-fb:{pt} goog-remb\r\n");
+        if feedback == Feedback::TransportCc {
+            let _ = write!(text, "a=rtcp-fb:{pt} transport-cc\r\n");
+        }
+    }
+}
+
 fn audio_formats(text: &mut String) {
     text.push_str("a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n");
 }
@@ -316,7 +364,8 @@ mod tests {
         for offer in [
             publish(&local(), &media),
             publish(&local(), &simulcast),
-            watch(&local(), &ALL_VIDEO, true, true),
+            watch(&local(), &ALL_VIDEO, true, true, Feedback::TransportCc),
+            watch(&local(), &ALL_VIDEO, true, true, Feedback::None),
         ] {
             let parsed = rtc::sdp::SessionDescription::unmarshal(&mut std::io::Cursor::new(&offer))
                 .expect("valid SDP");

@@ -47,6 +47,18 @@ pub struct PublisherMedia {
 }
 
 impl PublisherMedia {
+    /// Bits per second of each layer of the video, worst first; empty when they are not known.
+    pub fn layer_rates(&self) -> Vec<f64> {
+        let Some(plan) = self.video.as_ref().and_then(VideoSource::synthetic) else {
+            return Vec::new();
+        };
+        let rate = plan.bitrate as f64;
+        match self.simulcast {
+            true => LAYERS.map(|(_, share)| rate * share).into(),
+            false => vec![rate],
+        }
+    }
+
     /// Between two bursts of packets.
     pub fn frame_time(&self) -> Duration {
         self.video
@@ -392,6 +404,7 @@ impl Publisher {
         let (key_size, delta_size) = plan.frame_sizes();
         let frame = Frame {
             stream: self.stream_id,
+            layer: index as u8,
             number: self.frame as u32,
             keyframe,
             captured: now.wall,

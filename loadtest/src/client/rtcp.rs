@@ -232,6 +232,21 @@ pub fn write_pli(out: &mut Vec<u8>, from: u32, media: u32) {
     out.extend_from_slice(&media.to_be_bytes());
 }
 
+/// A receiver's estimate of its line in bits per second (draft-alvestrand-rmcat-remb §2.2).
+pub fn write_remb(out: &mut Vec<u8>, from: u32, bits_per_second: u64, ssrcs: &[u32]) {
+    const MANTISSA_BITS: u32 = 18;
+    let exponent = (u64::BITS - bits_per_second.leading_zeros()).saturating_sub(MANTISSA_BITS);
+    let mantissa = (bits_per_second >> exponent) as u32;
+    head(out, 15, PAYLOAD_FEEDBACK, 4 + ssrcs.len());
+    out.extend_from_slice(&from.to_be_bytes());
+    out.extend_from_slice(&0u32.to_be_bytes());
+    out.extend_from_slice(b"REMB");
+    out.extend_from_slice(&((ssrcs.len() as u32) << 24 | exponent << 18 | mantissa).to_be_bytes());
+    for ssrc in ssrcs {
+        out.extend_from_slice(&ssrc.to_be_bytes());
+    }
+}
+
 fn head(out: &mut Vec<u8>, count: u8, kind: u8, words: usize) {
     out.extend_from_slice(&[0x80 | count, kind]);
     out.extend_from_slice(&(words as u16).to_be_bytes());
@@ -239,6 +254,8 @@ fn head(out: &mut Vec<u8>, count: u8, kind: u8, words: usize) {
 
 #[cfg(test)]
 mod tests {
+    use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+
     use super::*;
 
     #[test]
@@ -288,7 +305,16 @@ mod tests {
             "c",
         );
         write_pli(&mut bytes, 1, 9);
+        write_remb(&mut bytes, 1, 1_234_567, &[7, 8]);
         let packets = rtc::rtcp::packet::unmarshal(&mut &bytes[..]).expect("well-formed");
-        assert_eq!(packets.len(), 3);
+        assert_eq!(packets.len(), 4);
+        let remb = packets[3]
+            .as_any()
+            .downcast_ref::<ReceiverEstimatedMaximumBitrate>();
+        let remb = remb.expect("an estimate");
+        assert!(
+            (remb.bitrate - 1_234_567.0).abs() < 10.0 && remb.ssrcs == [7, 8],
+            "{remb:?}"
+        );
     }
 }

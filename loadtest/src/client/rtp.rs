@@ -61,6 +61,43 @@ impl Header {
     }
 }
 
+/// The value of a header extension in the one-byte or two-byte form (RFC 8285 §4.2, §4.3).
+pub fn extension(packet: &[u8], wanted: u8) -> Option<&[u8]> {
+    let first = *packet.first()?;
+    if first & 0x10 == 0 {
+        return None;
+    }
+    let at = FIXED_HEADER + 4 * usize::from(first & 0x0f);
+    let head = packet.get(at..at + 4)?;
+    let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    let mut rest = packet.get(at + 4..at + 4 + 4 * words)?;
+    let two_byte = match u16::from_be_bytes([head[0], head[1]]) {
+        0xbede => false,
+        profile if profile >> 4 == 0x100 => true,
+        _ => return None,
+    };
+    while let Some((head, after)) = rest.split_first() {
+        if *head == 0 {
+            // Padding.
+            rest = after;
+            continue;
+        }
+        let (id, len, after) = match two_byte {
+            false => (head >> 4, usize::from(head & 0x0f) + 1, after),
+            true => {
+                let (len, after) = after.split_first()?;
+                (*head, usize::from(*len), after)
+            }
+        };
+        let (value, after) = after.split_at_checked(len)?;
+        if id == wanted {
+            return Some(value);
+        }
+        rest = after;
+    }
+    None
+}
+
 pub fn ssrc(bytes: &[u8]) -> Option<u32> {
     bytes.get(8..12)?.try_into().ok().map(u32::from_be_bytes)
 }
@@ -119,6 +156,26 @@ mod tests {
         header.write(&mut bytes);
         assert_eq!(Header::parse(&bytes), Some(header));
         assert_eq!(Header::parse(&bytes[..11]), None);
+    }
+
+    #[test]
+    fn extensions_are_found_in_both_forms() {
+        let packet = |block: &[u8]| [&[0x90, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1], block].concat();
+        let one = packet(&[0xbe, 0xde, 0, 2, 0x22, 1, 2, 3, 0x31, 7, 8, 0]);
+        assert_eq!(extension(&one, 3), Some(&[7, 8][..]));
+        assert_eq!(
+            (extension(&one, 2), extension(&one, 4)),
+            (Some(&[1, 2, 3][..]), None)
+        );
+        let two = packet(&[0x10, 0, 0, 2, 5, 0, 0, 3, 2, 7, 8, 0]);
+        assert_eq!(
+            (extension(&two, 3), extension(&two, 5)),
+            (Some(&[7, 8][..]), Some(&[][..]))
+        );
+        for end in 0..one.len() {
+            extension(&one[..end], 3);
+            extension(&two[..end], 3);
+        }
     }
 
     #[test]

@@ -10,12 +10,15 @@ use super::answer::Answer;
 use super::behaviour::{Behaviour, Kind};
 use super::dtls::Identity;
 use super::keyframe;
-use super::offer::{self, LocalTransport, VideoCodec};
+use super::link::{Link, LinkStats, Shaper};
+use super::offer::{self, Feedback, LocalTransport, VideoCodec};
 use super::peer::{Input, Peer, PeerState};
+use super::remb::Estimator;
 use super::rtcp::{self, Event, ReportBlock};
-use super::rtp::{Header, Unwrapper};
+use super::rtp::{self, Header, Unwrapper};
 use super::srtp::Profile;
 use super::track::{Arrival, Piece, Track, TrackStats};
+use super::transport_cc::{self, Recorder};
 use crate::source::stamp::Stamp;
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ pub struct ViewerMedia {
     pub video: Vec<VideoCodec>,
     pub audio: bool,
     pub rtx: bool,
+    pub feedback: Feedback,
 }
 
 /// Figures of one viewer, all since its start.
@@ -71,6 +75,15 @@ pub struct ViewerStats {
     pub latency_p50: Option<u64>,
     pub latency_p99: Option<u64>,
     pub round_trip_ms: Option<f64>,
+    /// What the server took of what we offered to tell it of our line.
+    pub feedback: Feedback,
+    /// Packets of it that we sent.
+    pub feedback_sent: u64,
+    /// Packets of each simulcast layer, worst first, of stamped video; and how often the layer changed.
+    pub layers: Vec<u64>,
+    pub layer_switches: u64,
+    /// Of viewers on a limited line.
+    pub link: Option<LinkStats>,
 }
 
 impl ViewerStats {
@@ -100,6 +113,27 @@ pub struct Viewer {
     nacks: u64,
     nacked: u64,
     plis: u64,
+    shaper: Option<Box<Shaper>>,
+    feedback: Teller,
+    feedback_sent: u64,
+    layers: Vec<u64>,
+    layer: Option<u8>,
+    layer_switches: u64,
+}
+
+/// What the viewer tells the server of its line.
+enum Teller {
+    Nothing,
+    TransportCc {
+        /// Of the header extension.
+        id: u8,
+        recorder: Recorder,
+        due: Option<Instant>,
+        /// Since the last feedback.
+        bytes: usize,
+        interval: Duration,
+    },
+    Remb(Box<Estimator>),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,7 +167,13 @@ struct Source {
 }
 
 impl Viewer {
-    pub fn new(identity: Arc<Identity>, stream: String, media: ViewerMedia, behaviour: Behaviour) -> Self {
+    pub fn new(
+        identity: Arc<Identity>,
+        stream: String,
+        media: ViewerMedia,
+        behaviour: Behaviour,
+        link: Option<Arc<Link>>,
+    ) -> Self {
         Self {
             peer: Peer::new(identity),
             stream,
@@ -156,11 +196,24 @@ impl Viewer {
             nacks: 0,
             nacked: 0,
             plis: 0,
+            shaper: link.map(|link| Box::new(Shaper::new(link))),
+            feedback: Teller::Nothing,
+            feedback_sent: 0,
+            layers: Vec::new(),
+            layer: None,
+            layer_switches: 0,
         }
     }
 
     pub fn behaviour(&self) -> Behaviour {
         self.behaviour
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self.behaviour.kind() {
+            Kind::Well if self.shaper.is_some() => Kind::Limited,
+            kind => kind,
+        }
     }
 
     /// It leaves now.
@@ -171,13 +224,22 @@ impl Viewer {
     /// The offer to POST now.
     pub fn offer(&mut self, now: Instant, candidate: Option<SocketAddr>) -> String {
         self.times.posted = Some(now);
+        if let Some(shaper) = &mut self.shaper {
+            shaper.start(now);
+        }
         let local = LocalTransport {
             ufrag: self.peer.credentials().ufrag.clone(),
             pwd: self.peer.credentials().pwd.clone(),
             fingerprint: self.peer.fingerprint().to_owned(),
             candidate,
         };
-        offer::watch(&local, &self.media.video, self.media.audio, self.media.rtx)
+        offer::watch(
+            &local,
+            &self.media.video,
+            self.media.audio,
+            self.media.rtx,
+            self.media.feedback,
+        )
     }
 
     pub fn handle_answer(&mut self, now: Instant, answer: &Answer, ipv4: bool) {
@@ -203,11 +265,40 @@ impl Viewer {
                 }
             }
         }
+        self.feedback = Teller::agreed(self.media.feedback, answer);
         self.peer.connect(now, answer, ipv4);
     }
 
     /// Takes one datagram, received at `received` µs since 1970; latencies go into `latency` too.
     pub fn handle(
+        &mut self,
+        now: Now,
+        received: u64,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        latency: &mut Histogram<u64>,
+    ) {
+        let Some(shaper) = &mut self.shaper else {
+            return self.take(now, received, from, datagram, latency);
+        };
+        // When the kernel got it, however late we read it.
+        let late = Duration::from_micros(now.wall.saturating_sub(received));
+        let arrival = Now {
+            instant: now.instant.checked_sub(late).unwrap_or(now.instant),
+            wall: received.min(now.wall),
+        };
+        shaper.push(arrival, from, datagram);
+        self.deliver(now.instant, latency);
+    }
+
+    /// Takes what has come through its line by `now`, each as of the moment it came out.
+    pub fn deliver(&mut self, now: Instant, latency: &mut Histogram<u64>) {
+        while let Some(mut held) = self.shaper.as_mut().and_then(|shaper| shaper.pop(now)) {
+            self.take(held.at, held.at.wall, held.from, &mut held.datagram, latency);
+        }
+    }
+
+    fn take(
         &mut self,
         now: Now,
         received: u64,
@@ -247,6 +338,7 @@ impl Viewer {
             self.unauthentic += 1;
             return;
         };
+        self.note_for_feedback(now.instant, received, &header, datagram);
         let role = match place.and_then(|place| self.sources.get_mut(place)) {
             Some(source) => {
                 source.numbers.accept(number);
@@ -278,16 +370,67 @@ impl Viewer {
         }
         self.times.first_packet.get_or_insert(now.instant);
         let arrival = self.track(now.instant, role, &header, number, header.len + len, payload);
-        if arrival == Arrival::New
-            && let Some(stamp) = Stamp::find(payload)
-            && self
-                .times
-                .connected
-                .is_some_and(|connected| stamp.captured >= connected.wall)
+        let Some(stamp) = Stamp::find(payload).filter(|_| arrival == Arrival::New) else {
+            return;
+        };
+        if role != Role::Audio {
+            self.note_layer(stamp.layer, number);
+        }
+        if self
+            .times
+            .connected
+            .is_some_and(|connected| stamp.captured >= connected.wall)
         {
             let micros = received.saturating_sub(stamp.captured);
             self.latency.saturating_record(micros);
             latency.saturating_record(micros);
+        }
+    }
+
+    /// Whatever the packet is: RTX and probes tell of the line as well.
+    fn note_for_feedback(&mut self, now: Instant, received: u64, header: &Header, datagram: &[u8]) {
+        match &mut self.feedback {
+            Teller::Nothing => {}
+            Teller::TransportCc {
+                id,
+                recorder,
+                due,
+                bytes,
+                interval,
+            } => {
+                *bytes += datagram.len();
+                if let Some(seq) = rtp::extension(datagram, *id).and_then(|value| value.try_into().ok()) {
+                    recorder.record(u16::from_be_bytes(seq), received);
+                    due.get_or_insert(now + *interval);
+                }
+            }
+            Teller::Remb(estimator) => {
+                let video = self
+                    .formats
+                    .iter()
+                    .any(|(pt, role)| *pt == header.pt && matches!(role, Role::Video(_)));
+                if estimator.record(now, datagram.len(), video.then_some(header.timestamp)) {
+                    // Told with the next report, which is now.
+                    self.report_due = Some(now);
+                }
+            }
+        }
+    }
+
+    /// A switch is seen at the newest packet: those that come late may be of the layer before.
+    fn note_layer(&mut self, layer: u8, number: u64) {
+        /// More than any simulcast has.
+        const MAX_LAYERS: usize = 8;
+        let place = usize::from(layer).min(MAX_LAYERS - 1);
+        if self.layers.len() <= place {
+            self.layers.resize(place + 1, 0);
+        }
+        if let Some(packets) = self.layers.get_mut(place) {
+            *packets += 1;
+        }
+        if self.video.highest() == Some(number) {
+            self.layer_switches += u64::from(self.layer.is_some_and(|before| before != layer));
+            self.layer = Some(layer);
         }
     }
 
@@ -351,6 +494,9 @@ impl Viewer {
             key: hint.key,
         };
         let arrival = track.handle(now, number, bytes, piece);
+        if let (Some(shaper), Arrival::New, false) = (&mut self.shaper, arrival, role == Role::Audio) {
+            shaper.count_video(now, bytes);
+        }
         if self.times.first_keyframe.is_none() && self.video.stats.frames.keyframes > 0 {
             self.times.first_keyframe = Some(now);
         }
@@ -368,13 +514,14 @@ impl Viewer {
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        let peer = self.peer.deadline();
+        let line = self.shaper.as_ref().and_then(|shaper| shaper.deadline());
+        let peer = self.peer.deadline().into_iter().chain(line).min();
         if *self.peer.state() != PeerState::Connected {
             return peer;
         }
         let pli = self.pli_due.filter(|_| self.wants_keyframe());
         let tracks = [self.video.deadline(), self.audio.deadline()];
-        [peer, self.report_due, pli]
+        [peer, self.report_due, pli, self.feedback.due()]
             .into_iter()
             .chain(tracks)
             .flatten()
@@ -406,9 +553,17 @@ impl Viewer {
             }
             self.pli_due = Some(now + PLI_INTERVAL);
         }
+        self.feedback_sent += self
+            .feedback
+            .write_due(now, &mut feedback, self.ssrc, video.unwrap_or(0));
         let report = self.report_due.is_some_and(|due| now >= due);
         if report {
             self.report_due = Some(now + REPORT_INTERVAL);
+            let estimate = self.feedback.estimate();
+            if let (Some(estimate), Some(media)) = (estimate, video) {
+                self.feedback_sent += 1;
+                rtcp::write_remb(&mut feedback, self.ssrc, estimate, &[media]);
+            }
         }
         if report || !feedback.is_empty() {
             self.send_report(now, report, &feedback);
@@ -454,7 +609,7 @@ impl Viewer {
             |p: f64| (!self.latency.is_empty()).then(|| self.latency.value_at_quantile(p / 100.0));
         ViewerStats {
             stream: self.stream.clone(),
-            kind: self.behaviour.kind(),
+            kind: self.kind(),
             lived_ms: since(Some(self.times.ended.unwrap_or(now))).unwrap_or_default(),
             state: self.peer.state().clone(),
             srtp: self.peer.profile(),
@@ -478,6 +633,75 @@ impl Viewer {
             latency_p50: percentile(50.0),
             latency_p99: percentile(99.0),
             round_trip_ms: self.peer.round_trip().map(|rtt| rtt.as_secs_f64() * 1e3),
+            feedback: match &self.feedback {
+                Teller::Nothing => Feedback::None,
+                Teller::TransportCc { .. } => Feedback::TransportCc,
+                Teller::Remb(_) => Feedback::Remb,
+            },
+            feedback_sent: self.feedback_sent,
+            layers: self.layers.clone(),
+            layer_switches: self.layer_switches,
+            link: self.shaper.as_ref().map(|shaper| shaper.stats.clone()),
+        }
+    }
+}
+
+impl Teller {
+    /// What was offered and taken.
+    fn agreed(offered: Feedback, answer: &Answer) -> Self {
+        let taken = || answer.media.iter().filter(|media| !media.rejected);
+        let named =
+            |wanted: &str| taken().any(|media| media.feedback.iter().any(|feedback| feedback == wanted));
+        let extension = taken()
+            .flat_map(|media| &media.extensions)
+            .find(|(_, uri)| uri == transport_cc::URI)
+            .map(|(id, _)| *id);
+        match (offered, extension) {
+            (Feedback::None, _) => Teller::Nothing,
+            (Feedback::TransportCc, Some(id)) if named("transport-cc") => Teller::TransportCc {
+                id,
+                recorder: Recorder::default(),
+                due: None,
+                bytes: 0,
+                interval: transport_cc::interval(0.0),
+            },
+            _ if named("goog-remb") => Teller::Remb(Box::default()),
+            _ => Teller::Nothing,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Teller::TransportCc { due, .. } => *due,
+            _ => None,
+        }
+    }
+
+    /// Appends transport-wide feedback if it is time; returns the number of packets.
+    fn write_due(&mut self, now: Instant, out: &mut Vec<u8>, from: u32, media: u32) -> u64 {
+        let Teller::TransportCc {
+            recorder,
+            due,
+            bytes,
+            interval,
+            ..
+        } = self
+        else {
+            return 0;
+        };
+        if due.is_none_or(|due| due > now) {
+            return 0;
+        }
+        *due = None;
+        let rate = std::mem::take(bytes) as f64 * 8.0 / interval.as_secs_f64();
+        *interval = transport_cc::interval(rate);
+        recorder.write_feedback(out, from, media)
+    }
+
+    fn estimate(&self) -> Option<u64> {
+        match self {
+            Teller::Remb(estimator) => estimator.estimate(),
+            _ => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::args::{StreamArgs, duration};
 use super::pace::{rest, until};
 use crate::client::dtls::SrtpChoice;
-use crate::client::offer::ALL_VIDEO;
+use crate::client::offer::{ALL_VIDEO, Feedback};
 use crate::client::peer::PeerState;
 use crate::client::viewer::ViewerMedia;
 use crate::driver::plan::Snapshot;
@@ -44,6 +44,9 @@ pub struct BenchArgs {
     /// SRTP profiles the viewers offer
     #[arg(long, value_enum, default_value_t = SrtpChoice::Both)]
     srtp: SrtpChoice,
+    /// What viewers tell the server of their lines
+    #[arg(long, value_enum, default_value_t = Feedback::TransportCc)]
+    feedback: Feedback,
     #[command(flatten)]
     stream: StreamArgs,
     /// Write all figures as JSON
@@ -162,6 +165,7 @@ fn round(args: &BenchArgs, count: usize) -> anyhow::Result<Round> {
         video: ALL_VIDEO.to_vec(),
         audio: args.stream.media()?.audio,
         rtx: true,
+        feedback: args.feedback,
     };
     let arrivals = ViewerConfig::ramp(&server.url("/whep/bench"), count, args.ramp_per_second);
     let viewers = Viewers::start(ViewerConfig {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::measure::process::ServerProcess;
-use crate::report::html;
+use crate::report::{html, limited};
 use crate::scenario::Scenario;
 use crate::scenario::outcome::Outcome;
 use crate::scenario::run::{self, Target};
@@ -140,6 +140,9 @@ fn summary(outcome: &Outcome) -> String {
                 crate::report::table::optional(totals.latency_ms.p99, 2, "ms"),
             );
         }
+    }
+    if !outcome.limited.is_empty() {
+        text += &limited::table(&outcome.limited);
     }
     if let Some(server) = &outcome.server {
         text += &server.table();

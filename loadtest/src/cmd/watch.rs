@@ -6,12 +6,12 @@ use super::args::duration;
 use super::pace::{Beat, Pace};
 use super::publish::stream_urls;
 use crate::client::dtls::SrtpChoice;
-use crate::client::offer::{ALL_VIDEO, VideoCodec};
+use crate::client::offer::{ALL_VIDEO, Feedback, VideoCodec};
 use crate::client::viewer::ViewerMedia;
 use crate::driver::{ViewerConfig, Viewers};
 use crate::measure::moment::Moment;
 use crate::measure::server::ServerUse;
-use crate::scenario::values::Time;
+use crate::scenario::values::{Links, Percent, Time};
 use crate::scenario::{ArrivalKind, Lossy, SessionSpread, Slow, Stalled, ViewerPart, arrivals};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -70,6 +70,15 @@ pub struct WatchArgs {
     /// Offer no RTX
     #[arg(long)]
     no_rtx: bool,
+    /// What viewers tell the server of their lines: transport-cc (and REMB where the server wants that), remb, none
+    #[arg(long, value_enum, default_value_t = Feedback::TransportCc)]
+    feedback: Feedback,
+    /// The line viewers are on: "500kbit, 100ms, 1% loss, 300ms queue"; given several times, dealt out in turn
+    #[arg(long, value_name = "LINE")]
+    link: Vec<String>,
+    /// Percentage of the viewers that are on such a line
+    #[arg(long, requires = "link")]
+    link_share: Option<Percent>,
     /// Process of the server, to measure its CPU and memory
     #[arg(long)]
     pid: Option<u32>,
@@ -98,6 +107,8 @@ impl WatchArgs {
             slow: self.slow,
             lossy: self.lossy,
             stalled: self.stalled,
+            link: Links::read(&self.link).map_err(anyhow::Error::msg)?,
+            link_share: self.link_share,
             ..ViewerPart::default()
         };
         anyhow::ensure!(
@@ -114,6 +125,7 @@ impl WatchArgs {
             video,
             audio: !self.no_audio,
             rtx: !self.no_rtx,
+            feedback: self.feedback,
         };
         Ok(ViewerConfig {
             arrivals,

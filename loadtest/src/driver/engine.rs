@@ -225,7 +225,7 @@ impl Engine {
             if !session.may_read(now.instant) {
                 break;
             }
-            let impaired = session.client.behaviour().kind() != Kind::Well;
+            let impaired = session.client.kind() != Kind::Well;
             let Some(socket) = &session.socket else { return };
             let mut slices: [IoSliceMut<'_>; BATCH] = {
                 let mut buffers = self.buffers.iter_mut();
@@ -321,7 +321,11 @@ impl Engine {
             self.own.timer_delay.saturating_record(late);
             match &mut session.client {
                 Client::Publisher(publisher) => publisher.handle_timeout(now),
-                Client::Viewer(viewer) => viewer.handle_timeout(now),
+                Client::Viewer(viewer) => {
+                    // Only lines hold anything back, and who has one is not among the well-behaved.
+                    viewer.deliver(now.instant, &mut self.impaired_latency);
+                    viewer.handle_timeout(now);
+                }
             }
         }
         self.settle(now.instant, token);
@@ -396,7 +400,7 @@ impl Engine {
     /// Datagrams the kernel dropped at sockets that we meant to read in time.
     fn count_drops(&mut self) -> u64 {
         let counted =
-            |session: &Session| matches!(session.client.behaviour().kind(), Kind::Well | Kind::Lossy);
+            |session: &Session| matches!(session.client.kind(), Kind::Well | Kind::Lossy | Kind::Limited);
         let left: Vec<usize> = self.left.drain(..).collect();
         if !left.is_empty() {
             let sessions = left.iter().filter_map(|token| self.sessions.get(*token));

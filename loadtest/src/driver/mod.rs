@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::client::behaviour::Behaviour;
 use crate::client::dtls::{DtlsError, Identity, SrtpChoice};
+use crate::client::link::Link;
 use crate::client::publisher::{Publisher, PublisherMedia};
 use crate::client::viewer::{Viewer, ViewerMedia};
 
@@ -83,6 +84,8 @@ pub struct Arrival {
     /// Until it leaves; None stays to the end.
     pub stay: Option<Duration>,
     pub behaviour: Behaviour,
+    /// The line it is on, where that is limited.
+    pub link: Option<Arc<Link>>,
 }
 
 impl PublisherConfig {
@@ -114,6 +117,7 @@ impl ViewerConfig {
             url: url.to_owned(),
             stay: None,
             behaviour: Behaviour::Well,
+            link: None,
         };
         (0..count).map(arrival).collect()
     }
@@ -157,13 +161,14 @@ impl Viewers {
         let identity = Identity::generate(config.srtp)?;
         let plans = config.arrivals.into_iter().map(|arrival| {
             let (identity, media) = (identity.clone(), config.media.clone());
-            let (stream, behaviour) = (arrival.url.clone(), arrival.behaviour);
+            let (stream, behaviour, link) = (arrival.url.clone(), arrival.behaviour, arrival.link);
             Plan {
                 at: arrival.at,
                 url: arrival.url,
                 token: config.token.clone(),
                 make: Box::new(move || {
-                    let viewer = Viewer::new(identity.clone(), stream.clone(), media.clone(), behaviour);
+                    let (identity, stream, media) = (identity.clone(), stream.clone(), media.clone());
+                    let viewer = Viewer::new(identity, stream, media, behaviour, link.clone());
                     Client::Viewer(Box::new(viewer))
                 }),
                 leave: arrival.stay.map(|after| Leave { after, goodbye: true }),

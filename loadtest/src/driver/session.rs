@@ -6,7 +6,7 @@ use mio::net::UdpSocket;
 use quinn_udp::{Transmit, UdpSocketState};
 
 use super::plan::Leave;
-use crate::client::behaviour::Behaviour;
+use crate::client::behaviour::{Behaviour, Kind};
 use crate::client::peer::{Peer, PeerState};
 use crate::client::publisher::Publisher;
 use crate::client::viewer::Viewer;
@@ -194,6 +194,13 @@ impl Client {
         match self {
             Client::Publisher(_) => Behaviour::Well,
             Client::Viewer(viewer) => viewer.behaviour(),
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Client::Publisher(_) => Kind::Well,
+            Client::Viewer(viewer) => viewer.kind(),
         }
     }
 

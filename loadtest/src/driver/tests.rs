@@ -6,7 +6,7 @@ use super::plan::{Leave, Snapshot};
 use super::{Arrival, DriverError, Presence, PublisherConfig, Publishers, ViewerConfig, Viewers, clock};
 use crate::client::behaviour::Behaviour;
 use crate::client::dtls::SrtpChoice;
-use crate::client::offer::{ALL_VIDEO, VideoCodec};
+use crate::client::offer::{ALL_VIDEO, Feedback, VideoCodec};
 use crate::client::peer::PeerState;
 use crate::client::publisher::PublisherMedia;
 use crate::client::viewer::ViewerMedia;
@@ -218,6 +218,7 @@ fn viewers_at(arrivals: Vec<Arrival>, srtp: SrtpChoice) -> Viewers {
         video: ALL_VIDEO.to_vec(),
         audio: true,
         rtx: true,
+        feedback: Feedback::TransportCc,
     };
     Viewers::start(ViewerConfig {
         arrivals,

@@ -122,6 +122,7 @@ fn bursts(plan: VideoPlan, audio: bool) -> Vec<Vec<Vec<u8>>> {
         let keyframe = number == 0;
         let frame = Frame {
             stream: 0,
+            layer: 0,
             number,
             keyframe,
             captured: 0,

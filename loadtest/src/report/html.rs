@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::figures::{Figure, figures, verdict};
+use super::limited;
 use super::plot::{self, Line};
 use crate::scenario::outcome::{Outcome, Sample};
 
@@ -104,6 +105,7 @@ pub fn report(outcomes: &[Outcome]) -> String {
         let _ = write!(page, "<h2 id=\"run{index}\">{}</h2>", escape(&outcome.scenario));
         describe(&mut page, outcome);
         single_table(&mut page, outcome);
+        limited::section(&mut page, outcome);
         plots(&mut page, std::slice::from_ref(outcome));
     }
     page + "</body></html>\n"
@@ -131,6 +133,7 @@ pub fn comparison(outcomes: &[Outcome], missing: &[(String, String)]) -> String 
     for outcome in outcomes {
         let _ = write!(page, "<h2>{}</h2>", escape(&outcome.server_name));
         describe(&mut page, outcome);
+        limited::section(&mut page, outcome);
     }
     page + "</body></html>\n"
 }

@@ -7,6 +7,7 @@
 
 pub mod figures;
 pub mod html;
+pub mod limited;
 pub mod plot;
 pub mod table;
 pub mod totals;

@@ -1,5 +1,6 @@
 //! Who comes when, stays how long, behaves how. The same scenario always gives the same crowd.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -8,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use super::values::Percent;
 use super::{ArrivalKind, Restart, SessionSpread, ViewerPart};
 use crate::client::behaviour::Behaviour;
+use crate::client::link::Link;
 use crate::driver::plan::Leave;
 use crate::driver::{Arrival, Presence};
 
@@ -31,7 +33,7 @@ pub fn viewers(part: &ViewerPart, duration: Duration, urls: &[String]) -> Vec<Ar
         let Some(url) = urls.get(seat % urls.len().max(1)) else {
             break;
         };
-        let behaviour = behaviour(part, seat);
+        let (behaviour, link) = (behaviour(part, seat), link(part, seat));
         // A seat whose viewer leaves is taken by another one.
         loop {
             let stay = part.session_length.map(|mean| {
@@ -46,6 +48,7 @@ pub fn viewers(part: &ViewerPart, duration: Duration, urls: &[String]) -> Vec<Ar
                 url: url.clone(),
                 stay: stay.filter(|stay| at.saturating_add(*stay) < duration),
                 behaviour,
+                link: link.clone(),
             });
             match stay {
                 Some(stay) if at.saturating_add(stay + LAST_MOMENT) < duration => at += stay,
@@ -79,6 +82,15 @@ fn behaviour(part: &ViewerPart, seat: usize) -> Behaviour {
         };
     }
     Behaviour::Well
+}
+
+fn link(part: &ViewerPart, seat: usize) -> Option<Arc<Link>> {
+    let links = &part.link.0;
+    let share = part.link_share.map_or(1.0, Percent::share);
+    // Whole numbers are crossed `share` of the time, at even distances.
+    let (before, after) = ((seat as f64 * share).floor(), ((seat + 1) as f64 * share).floor());
+    let place = (before as usize).checked_rem(links.len())?;
+    links.get(place).filter(|_| after > before)?.clone()
 }
 
 /// When publishers are there.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limited::Limited;
 use super::outcome::{Ending, Outcome};
 use super::values::{Percent, Time};
 use crate::client::behaviour::Kind;
@@ -30,6 +31,14 @@ pub struct Limits {
     pub max_latency_p50: Option<Time>,
     pub max_latency_p99: Option<Time>,
     pub max_failed_publishers: Option<usize>,
+    /// The next six are of viewers on limited lines, always of the worst of them. This one: of the best layer that
+    /// fits, in the last third of the run.
+    pub min_link_use: Option<Percent>,
+    pub max_link_freezes: Option<u64>,
+    pub max_link_frozen_time: Option<Percent>,
+    pub max_link_audio_loss: Option<Percent>,
+    pub max_link_latency_p99: Option<Time>,
+    pub max_layer_switches: Option<u64>,
     /// Needs the server's process.
     pub max_cpu_us_per_packet: Option<f64>,
     /// Percent of the server's memory, from the end of the first quarter to the end of the run. Needs its process.
@@ -56,11 +65,19 @@ impl std::fmt::Display for Broken {
             found,
             unit,
         } = self;
+        let allowed_is = if is_minimum(limit) { "at least" } else { "allowed" };
         match found {
-            Some(found) => write!(out, "{limit}: {found:.3} {unit}, allowed {allowed} {unit}"),
-            None => write!(out, "{limit}: nothing was measured, allowed {allowed} {unit}"),
+            Some(found) => write!(out, "{limit}: {found:.3} {unit}, {allowed_is} {allowed} {unit}"),
+            None => write!(
+                out,
+                "{limit}: nothing was measured, {allowed_is} {allowed} {unit}"
+            ),
         }
     }
+}
+
+fn is_minimum(limit: &str) -> bool {
+    limit.starts_with("min-")
 }
 
 impl Limits {
@@ -82,7 +99,11 @@ impl Limits {
         let percent = |limit: Option<Percent>| limit.map(|limit| limit.0);
         let time = |limit: Option<Time>| limit.map(Time::as_millis);
         let frozen = (well.lived_ms > 0.0).then(|| well.freeze_ms as f64 / well.lived_ms * 100.0);
-        let checks: [(&'static str, Option<f64>, Option<f64>, &'static str); 14] = [
+        let worst =
+            |value: fn(&Limited) -> Option<f64>| outcome.limited.iter().filter_map(value).reduce(f64::max);
+        let least =
+            |value: fn(&Limited) -> Option<f64>| outcome.limited.iter().filter_map(value).reduce(f64::min);
+        let checks: [(&'static str, Option<f64>, Option<f64>, &'static str); 20] = [
             (
                 "max-failed",
                 percent(self.max_failed),
@@ -146,6 +167,42 @@ impl Limits {
                 "",
             ),
             (
+                "min-link-use",
+                percent(self.min_link_use),
+                least(|limited| limited.share),
+                "%",
+            ),
+            (
+                "max-link-freezes",
+                self.max_link_freezes.map(|count| count as f64),
+                worst(|limited| Some(limited.freezes as f64)),
+                "",
+            ),
+            (
+                "max-link-frozen-time",
+                percent(self.max_link_frozen_time),
+                worst(|limited| Some(limited.frozen)),
+                "%",
+            ),
+            (
+                "max-link-audio-loss",
+                percent(self.max_link_audio_loss),
+                worst(|limited| Some(limited.audio_loss)),
+                "%",
+            ),
+            (
+                "max-link-latency-p99",
+                time(self.max_link_latency_p99),
+                worst(|limited| limited.latency_p99_ms),
+                "ms",
+            ),
+            (
+                "max-layer-switches",
+                self.max_layer_switches.map(|count| count as f64),
+                worst(|limited| Some(limited.layer_switches as f64)),
+                "",
+            ),
+            (
                 "max-cpu-us-per-packet",
                 self.max_cpu_us_per_packet,
                 outcome.server.and_then(|server| server.cpu_us_per_packet),
@@ -167,7 +224,10 @@ impl Limits {
             .filter(|(name, ..)| measurable(name))
             .filter_map(|(limit, allowed, found, unit)| {
                 let allowed = allowed?;
-                let kept = found.is_some_and(|found| found <= allowed);
+                let kept = found.is_some_and(|found| match is_minimum(limit) {
+                    true => found >= allowed,
+                    false => found <= allowed,
+                });
                 (!kept).then_some(Broken {
                     limit,
                     allowed,
@@ -219,6 +279,30 @@ mod tests {
         assert_eq!(names(&broken, &outcome), ["max-failed", "max-loss-after-repair"]);
         let said = broken.broken_by(&outcome)[1].to_string();
         assert_eq!(said, "max-loss-after-repair: 0.500 %, allowed 0.4 %");
+    }
+
+    #[test]
+    fn the_worst_viewer_on_a_limited_line_counts() {
+        let viewer = |share, freezes| Limited {
+            share: Some(share),
+            freezes,
+            ..Limited::default()
+        };
+        let outcome = Outcome {
+            limited: vec![viewer(95.0, 0), viewer(55.0, 3)],
+            ..Outcome::default()
+        };
+        assert_eq!(
+            names(&limits("min-link-use = 55\nmax-link-freezes = 3"), &outcome),
+            [""; 0]
+        );
+        let broken = limits("min-link-use = 60\nmax-link-freezes = 2").broken_by(&outcome);
+        assert_eq!(broken[0].to_string(), "min-link-use: 55.000 %, at least 60 %");
+        assert_eq!(broken[1].limit, "max-link-freezes");
+        assert_eq!(
+            names(&limits("min-link-use = 60"), &Outcome::default()),
+            ["min-link-use"]
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`values`]: how times, bitrates and shares are written in it.
 //! - [`arrivals`]: who comes when, stays how long, behaves how.
 //! - [`limits`]: what must hold, and what did not.
+//! - [`limited`]: viewers on limited lines, held against the best they could get.
 //! - [`run`]: carries a scenario out against one server.
 //! - [`outcome`]: what came of it, as it stands in JSON.
 
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::client::dtls::SrtpChoice;
-use crate::client::offer::{ALL_VIDEO, VideoCodec};
+use crate::client::offer::{ALL_VIDEO, Feedback, VideoCodec};
 use crate::client::publisher::PublisherMedia;
 use crate::client::viewer::ViewerMedia;
 use crate::cmd::args;
@@ -20,13 +21,14 @@ use crate::source::VideoSource;
 use crate::source::synthetic::VideoPlan;
 
 pub mod arrivals;
+pub mod limited;
 pub mod limits;
 pub mod outcome;
 pub mod run;
 pub mod values;
 
 use limits::Limits;
-use values::{Percent, Rate, Time};
+use values::{Links, Percent, Rate, Time};
 
 /// The whole file; a key that is not here is an error.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,6 +105,12 @@ pub struct ViewerPart {
     pub no_video: bool,
     pub audio: bool,
     pub rtx: bool,
+    /// What viewers tell the server of their lines.
+    pub feedback: Feedback,
+    /// Lines that the viewers are on, dealt out in turn; `"free"` is an unlimited one.
+    pub link: Links,
+    /// Viewers that have such a line; all when not given.
+    pub link_share: Option<Percent>,
     pub srtp: SrtpChoice,
     pub slow: Option<Slow>,
     pub lossy: Option<Lossy>,
@@ -271,6 +279,7 @@ impl Scenario {
             video,
             audio: part.audio,
             rtx: part.rtx,
+            feedback: part.feedback,
         }
     }
 }
@@ -319,6 +328,9 @@ impl Default for ViewerPart {
             no_video: false,
             audio: true,
             rtx: true,
+            feedback: Feedback::default(),
+            link: Links::default(),
+            link_share: None,
             srtp: SrtpChoice::Both,
             slow: None,
             lossy: None,

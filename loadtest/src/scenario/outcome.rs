@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::limited::Limited;
 use super::limits::Broken;
 use crate::client::behaviour::Kind;
 use crate::client::peer::PeerState;
@@ -27,6 +28,8 @@ pub struct Outcome {
     pub totals: ViewerTotals,
     /// The same by behaviour, where viewers differ.
     pub by_kind: BTreeMap<&'static str, ViewerTotals>,
+    /// Viewers on limited lines, one entry each.
+    pub limited: Vec<Limited>,
     pub ending: Ending,
     /// None without a process to measure.
     pub server: Option<ServerInterval>,

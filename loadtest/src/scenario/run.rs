@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::outcome::{Ending, Outcome, Sample};
-use super::{Scenario, arrivals};
+use super::{Scenario, arrivals, limited};
 use crate::client::behaviour::Kind;
 use crate::client::peer::PeerState;
 use crate::cmd::pace::{Beat, Pace, until};
@@ -108,6 +108,7 @@ pub fn run(
         short,
         interrupted,
         seconds: totals.seconds,
+        limited: limited::all(&end.snapshot.viewers, &scenario.viewers.link, &media),
         by_kind: by_kind(&start.snapshot, &end.snapshot, totals.seconds),
         totals,
         ending: recent

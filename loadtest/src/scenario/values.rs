@@ -1,9 +1,11 @@
 //! How times, bitrates and shares are written in a scenario: as text with a unit, or as a bare number.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::client::link::Link;
 use crate::cmd::args;
 
 /// `"500ms"`, `"10s"`, `"5m"`; a bare number is seconds.
@@ -20,6 +22,39 @@ pub struct Rate(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(try_from = "Spelled")]
 pub struct Percent(pub f64);
+
+/// One line, or several to be dealt out in turn: see [`Link`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(try_from = "OneOrMany")]
+pub struct Links(pub Vec<Option<Arc<Link>>>);
+
+impl Links {
+    pub fn read(texts: &[String]) -> Result<Self, String> {
+        let one = |text: &String| match text.trim() {
+            "free" => Ok(None),
+            text => text.parse().map(|link| Some(Arc::new(link))),
+        };
+        texts.iter().map(one).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl TryFrom<OneOrMany> for Links {
+    type Error = String;
+
+    fn try_from(texts: OneOrMany) -> Result<Self, String> {
+        match texts {
+            OneOrMany::One(text) => Self::read(&[text]),
+            OneOrMany::Many(texts) => Self::read(&texts),
+        }
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(untagged)]

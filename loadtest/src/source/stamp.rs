@@ -4,7 +4,7 @@
 //! Every byte has its top bit set (7 bits of value each), so that no H.264 start code can arise inside.
 
 /// Bytes of a whole stamp.
-pub const LEN: usize = 4 + 3 + 5 + 3 + 3 + 8;
+pub const LEN: usize = 4 + 3 + 1 + 5 + 3 + 3 + 8;
 /// Never a legal run in our filler, and unlikely in anybody's video.
 const MAGIC: [u8; 4] = [0xF5, 0xC1, 0xB7, 0xD3];
 
@@ -12,6 +12,8 @@ const MAGIC: [u8; 4] = [0xF5, 0xC1, 0xB7, 0xD3];
 pub struct Stamp {
     /// Tells streams of one run apart; 21 bits.
     pub stream: u32,
+    /// Of a simulcast, worst first; 7 bits.
+    pub layer: u8,
     pub frame: u32,
     /// Of the frame, from 0; 21 bits.
     pub packet: u32,
@@ -25,6 +27,7 @@ impl Stamp {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC);
         put(out, u64::from(self.stream), 3);
+        put(out, u64::from(self.layer), 1);
         put(out, u64::from(self.frame), 5);
         put(out, u64::from(self.packet), 3);
         put(out, u64::from(self.packets), 3);
@@ -45,6 +48,7 @@ impl Stamp {
         };
         Some(Self {
             stream: take(3) as u32,
+            layer: take(1) as u8,
             frame: take(5) as u32,
             packet: take(3) as u32,
             packets: take(3) as u32,
@@ -65,6 +69,7 @@ mod tests {
     fn a_stamp_is_found_behind_a_descriptor() {
         let stamp = Stamp {
             stream: 3,
+            layer: 2,
             frame: 70_000,
             packet: 2,
             packets: 9,

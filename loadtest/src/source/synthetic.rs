@@ -50,6 +50,8 @@ impl VideoPlan {
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     pub stream: u32,
+    /// Of a simulcast, worst first.
+    pub layer: u8,
     pub number: u32,
     pub keyframe: bool,
     /// µs since 1970.
@@ -137,6 +139,7 @@ fn packetise_h264(frame: &Frame, mut packet: impl FnMut(&[u8], bool)) {
 fn stamped(payload: &mut Vec<u8>, frame: &Frame, index: usize, packets: usize, share: usize, last: bool) {
     let stamp = Stamp {
         stream: frame.stream,
+        layer: frame.layer,
         frame: frame.number,
         packet: index as u32,
         packets: packets as u32,
@@ -155,6 +158,7 @@ pub fn audio_payload(out: &mut Vec<u8>, stream: u32, number: u32, captured: u64)
     out.push(0xfc);
     Stamp {
         stream,
+        layer: 0,
         frame: number,
         packet: 0,
         packets: 1,
@@ -173,6 +177,7 @@ mod tests {
     fn payloads(codec: VideoCodec, keyframe: bool, size: usize) -> Vec<Vec<u8>> {
         let frame = Frame {
             stream: 1,
+            layer: 0,
             number: 5,
             keyframe,
             captured: 77,
