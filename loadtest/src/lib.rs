@@ -8,6 +8,7 @@
 //! - [`measure`]: CPU, memory and drops of the server and of ourselves.
 //! - [`report`]: live lines, tables, JSON.
 //! - [`cmd`]: the subcommands.
+//! - [`stack`]: publishers and viewers of an independent stack, for cross-checks.
 //! - [`mod@reference`]: a small server of an independent stack, to check the clients against.
 
 pub mod client;
@@ -18,3 +19,4 @@ pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod source;
+pub mod stack;

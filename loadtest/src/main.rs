@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shibuki_loadtest::cmd::{bench, compare, publish, run, watch};
+use shibuki_loadtest::cmd::{bench, compare, publish, reference, run, watch};
 
 /// Publishes to and watches any WHIP/WHEP server, and measures what it does
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Start a server and measure what forwarding costs it
     Bench(bench::BenchArgs),
+    /// A small server of the async webrtc crate, to compare with: one stream, WHIP and WHEP
+    Reference(reference::ReferenceArgs),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Reference(args) => reference::run(&args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

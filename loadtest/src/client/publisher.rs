@@ -95,6 +95,31 @@ pub struct PublisherStats {
     pub reported_loss: Option<f64>,
 }
 
+impl PublisherStats {
+    /// Of one that has not begun.
+    pub fn new(stream: String) -> Self {
+        Self {
+            stream,
+            state: PeerState::Offered,
+            srtp: None,
+            answered_ms: None,
+            connected_ms: None,
+            packets: 0,
+            bytes: 0,
+            frames: 0,
+            keyframes: 0,
+            layers: 0,
+            skipped_frames: 0,
+            dropped_on_purpose: 0,
+            nacked: 0,
+            retransmitted: 0,
+            keyframe_requests: 0,
+            unauthentic: 0,
+            reported_loss: None,
+        }
+    }
+}
+
 pub struct Publisher {
     pub peer: Peer,
     media: PublisherMedia,
@@ -150,28 +175,9 @@ impl Publisher {
             Some(VideoSource::File(file)) => Some(file.payloader()),
             _ => None,
         };
-        let stats = PublisherStats {
-            stream,
-            state: PeerState::Offered,
-            srtp: None,
-            answered_ms: None,
-            connected_ms: None,
-            packets: 0,
-            bytes: 0,
-            frames: 0,
-            keyframes: 0,
-            layers: 0,
-            skipped_frames: 0,
-            dropped_on_purpose: 0,
-            nacked: 0,
-            retransmitted: 0,
-            keyframe_requests: 0,
-            unauthentic: 0,
-            reported_loss: None,
-        };
         Self {
             peer: Peer::new(identity),
-            stats,
+            stats: PublisherStats::new(stream),
             stream_id,
             cname: format!("stream{stream_id}"),
             posted: None,

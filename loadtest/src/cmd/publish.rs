@@ -9,6 +9,7 @@ use crate::client::peer::PeerState;
 use crate::driver::plan::Snapshot;
 use crate::driver::{PublisherConfig, Publishers};
 use crate::measure::own::{OwnReport, OwnUse};
+use crate::stack::{self, Stack};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct PublishArgs {
@@ -32,6 +33,9 @@ pub struct PublishArgs {
     /// Replaces the URL's last part for each publisher: `live-{n}`, from 0
     #[arg(long)]
     stream_pattern: Option<String>,
+    /// Whose clients: our own, or those of the async webrtc crate as an independent cross-check
+    #[arg(long, value_enum, default_value_t = Stack::Own)]
+    stack: Stack,
     /// Write the final figures as JSON
     #[arg(long)]
     json: Option<std::path::PathBuf>,
@@ -39,10 +43,18 @@ pub struct PublishArgs {
 
 pub fn run(args: &PublishArgs) -> anyhow::Result<bool> {
     let urls = stream_urls(&args.url, args.stream_pattern.as_deref(), args.count);
-    let publishers = Publishers::start(PublisherConfig {
-        token: args.token.clone(),
-        ..PublisherConfig::steady(urls, args.stream.media()?, args.srtp)
-    })?;
+    let media = args.stream.media()?;
+    let publishers = match args.stack {
+        Stack::Own => Crew::Own(Publishers::start(PublisherConfig {
+            token: args.token.clone(),
+            ..PublisherConfig::steady(urls, media, args.srtp)
+        })?),
+        Stack::Webrtc => Crew::Webrtc(stack::publish::Publishers::start(
+            urls,
+            args.token.clone(),
+            media,
+        )?),
+    };
     let mut pace = Pace::start(Duration::from_secs(1), args.duration)?;
     let mut before: Option<Snapshot> = None;
     loop {
@@ -57,6 +69,21 @@ pub fn run(args: &PublishArgs) -> anyhow::Result<bool> {
             return finish(args, &now, pace.elapsed().as_secs_f64());
         }
         before = Some(now);
+    }
+}
+
+/// Publishers of either stack.
+enum Crew {
+    Own(Publishers),
+    Webrtc(stack::publish::Publishers),
+}
+
+impl Crew {
+    fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        Ok(match self {
+            Crew::Own(publishers) => publishers.snapshot()?,
+            Crew::Webrtc(publishers) => publishers.snapshot(),
+        })
     }
 }
 

@@ -8,11 +8,13 @@ use super::publish::stream_urls;
 use crate::client::dtls::SrtpChoice;
 use crate::client::offer::{ALL_VIDEO, Feedback, VideoCodec};
 use crate::client::viewer::ViewerMedia;
+use crate::driver::plan::Snapshot;
 use crate::driver::{ViewerConfig, Viewers};
 use crate::measure::moment::Moment;
 use crate::measure::server::ServerUse;
 use crate::scenario::values::{Links, Percent, Time};
 use crate::scenario::{ArrivalKind, Lossy, SessionSpread, Slow, Stalled, ViewerPart, arrivals};
+use crate::stack::{self, Stack};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct WatchArgs {
@@ -79,6 +81,9 @@ pub struct WatchArgs {
     /// Percentage of the viewers that are on such a line
     #[arg(long, requires = "link")]
     link_share: Option<Percent>,
+    /// Whose clients: our own, or those of the async webrtc crate as an independent cross-check
+    #[arg(long, value_enum, default_value_t = Stack::Own)]
+    stack: Stack,
     /// Process of the server, to measure its CPU and memory
     #[arg(long)]
     pid: Option<u32>,
@@ -160,10 +165,32 @@ fn stalled(text: &str) -> Result<Stalled, String> {
     })
 }
 
+/// Viewers of either stack.
+enum Crowd {
+    Own(Viewers),
+    Webrtc(stack::watch::Viewers),
+}
+
+impl Crowd {
+    fn start(args: &WatchArgs) -> anyhow::Result<Self> {
+        Ok(match args.stack {
+            Stack::Own => Crowd::Own(Viewers::start(args.config()?)?),
+            Stack::Webrtc => Crowd::Webrtc(stack::watch::Viewers::start(args.config()?)?),
+        })
+    }
+
+    fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        Ok(match self {
+            Crowd::Own(viewers) => viewers.snapshot()?,
+            Crowd::Webrtc(viewers) => viewers.snapshot(),
+        })
+    }
+}
+
 pub fn run(args: &WatchArgs) -> anyhow::Result<bool> {
     let idle = args.pid.map(ServerUse::read).transpose()?;
-    let viewers = Viewers::start(args.config()?)?;
-    let take = || Moment::take(&viewers, args.pid);
+    let viewers = Crowd::start(args)?;
+    let take = || Moment::with(viewers.snapshot()?, args.pid).map_err(anyhow::Error::from);
     let start = take()?;
     let mut pace = Pace::start(Duration::from_secs(1), args.duration)?;
     let mut before = start.clone();

@@ -115,17 +115,19 @@ async fn perform(client: &Client, request: Request) -> Option<Posted> {
             Some(Posted { session, result })
         }
         Request::Delete { url, token } => {
-            let mut request = client.delete(url).timeout(DELETE_TIMEOUT);
-            if let Some(token) = token {
-                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-            }
-            let _ = request.send().await;
+            delete(client, &url, token.as_deref()).await;
             None
         }
     }
 }
 
-async fn post(client: &Client, url: &str, token: Option<&str>, offer: String) -> Result<Accepted, String> {
+/// The answer to an offer, or a plain reason.
+pub async fn post(
+    client: &Client,
+    url: &str,
+    token: Option<&str>,
+    offer: String,
+) -> Result<Accepted, String> {
     let mut request = client
         .post(url)
         .timeout(POST_TIMEOUT)
@@ -147,6 +149,15 @@ async fn post(client: &Client, url: &str, token: Option<&str>, offer: String) ->
         "" => format!("the server answered {status}"),
         said => format!("the server answered {status}: {said}"),
     })
+}
+
+/// Ends a session; one that is gone already is as good.
+pub async fn delete(client: &Client, url: &str, token: Option<&str>) {
+    let mut request = client.delete(url).timeout(DELETE_TIMEOUT);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let _ = request.send().await;
 }
 
 fn location(response: &Response) -> Option<String> {

@@ -22,9 +22,14 @@ pub enum MomentError {
 
 impl Moment {
     pub fn take(viewers: &Viewers, pid: Option<u32>) -> Result<Self, MomentError> {
+        Self::with(viewers.snapshot()?, pid)
+    }
+
+    /// Of a snapshot that was just taken.
+    pub fn with(snapshot: Snapshot, pid: Option<u32>) -> Result<Self, MomentError> {
         Ok(Self {
             server: pid.map(ServerUse::read).transpose()?,
-            snapshot: viewers.snapshot()?,
+            snapshot,
         })
     }
 
