@@ -10,11 +10,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use shibuki::command;
-use shibuki::config::{Config, ConfigError, LogFormat};
+use shibuki::config::{Command, Config, ConfigError, LogFormat};
 use shibuki::http::auth::Right;
-use shibuki::server::{Server, ServerConfig, addresses, greeting};
+use shibuki::server::{Server, ServerConfig, addresses, greeting, settings};
 use signals::Signals;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry};
 
 /// HTTP is no work beside media.
 const HTTP_THREADS: usize = 2;
@@ -25,9 +27,7 @@ const STOP_AT_ONCE_AFTER: Duration = Duration::from_secs(2);
 const WORKER_BROKE: u8 = 70;
 
 fn main() -> ExitCode {
-    let directory = std::env::current_dir().unwrap_or_default();
-    let loaded = Config::load_with_command(std::env::args_os(), std::env::vars_os(), &directory);
-    let (config, command) = match loaded {
+    let (config, command) = match load() {
         Ok(loaded) => loaded,
         Err(ConfigError::Flags(error)) => error.exit(),
         Err(error) => return fail(&error, 2),
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, 2),
         };
     }
-    start_log(&config);
+    let filter = start_log(&config);
     if let Some(file) = &config.file {
         tracing::info!(file = %file.display(), "configuration file read");
     }
@@ -53,12 +53,43 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run(config)),
+        Ok(runtime) => runtime.block_on(run(config, filter)),
         Err(error) => fail(&error, 1),
     }
 }
 
-async fn run(config: Config) -> ExitCode {
+/// Reads the configuration again. What is wrong changes nothing: a running server is worth more than a new setting.
+fn reload(server: &Server, config: &mut Config, filter: &LogFilter) {
+    let new = match load() {
+        Ok((new, _)) => new,
+        Err(error) => return tracing::error!(%error, "the configuration stays as it was"),
+    };
+    if let Err(error) = server.reload(&new) {
+        return tracing::error!(%error, "the configuration stays as it was");
+    }
+    if new.log != config.log
+        && let Err(error) = filter.reload(log_filter(&new))
+    {
+        tracing::error!(%error, "the log stays as it was");
+    }
+    let waiting = settings::needs_restart(config, &new);
+    if waiting.is_empty() {
+        tracing::info!("configuration read again");
+    } else {
+        tracing::warn!(keys = waiting.join(", "), "configuration read again; these count only after a restart");
+    }
+    // What waits for a restart is told each time, until it happens.
+    let old = std::mem::replace(config, new);
+    settings::keep_until_restart(config, old);
+}
+
+/// From what the process was started with: also later, when the file or nothing of it has changed.
+fn load() -> Result<(Config, Option<Command>), ConfigError> {
+    let directory = std::env::current_dir().unwrap_or_default();
+    Config::load_with_command(std::env::args_os(), std::env::vars_os(), &directory)
+}
+
+async fn run(mut config: Config, filter: LogFilter) -> ExitCode {
     let settings = match ServerConfig::try_from(&config) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, 2),
@@ -78,7 +109,7 @@ async fn run(config: Config) -> ExitCode {
         announced = addresses::candidates(media, &config.public_ips, &interfaces);
         announced.clone()
     };
-    let open = [Right::Publish, Right::Watch].map(|right| settings.api.keys.is_open(right));
+    let open = [Right::Publish, Right::Watch].map(|right| settings.api.keys.load().is_open(right));
     let mut server = match Server::start(settings, candidates).await {
         Ok(server) => server,
         Err(error) => return fail(&error, 1),
@@ -92,14 +123,34 @@ async fn run(config: Config) -> ExitCode {
         println!("{}", greeting::greeting(http, media, &announced, needs_key));
     }
 
-    let code = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal = signal.name(), "stopping; once more to stop at once");
-            ExitCode::SUCCESS
+    let at_terminal = std::io::stderr().is_terminal();
+    let code = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Some(signal) => {
+                    tracing::info!(signal = signal.name(), "stopping; once more to stop at once");
+                    break ExitCode::SUCCESS;
+                }
+                // The same signal comes when the terminal's window is closed, and then nobody could stop it any more.
+                None if at_terminal && !std::io::stderr().is_terminal() => break ExitCode::SUCCESS,
+                None => reload(&server, &mut config, &filter),
+            },
+            failure = server.failed() => {
+                tracing::error!(%failure, "stopping, so that a sound process can take over");
+                break ExitCode::from(WORKER_BROKE);
+            }
         }
-        failure = server.failed() => {
-            tracing::error!(%failure, "stopping, so that a sound process can take over");
-            ExitCode::from(WORKER_BROKE)
+    };
+    stop(server, signals, code).await
+}
+
+/// Says goodbye to everybody, within bounds, and at once when told so again.
+async fn stop(server: Server, mut signals: Signals, code: ExitCode) -> ExitCode {
+    let again = async {
+        loop {
+            if let Some(signal) = signals.next().await {
+                return signal;
+            }
         }
     };
     tokio::select! {
@@ -114,7 +165,7 @@ async fn run(config: Config) -> ExitCode {
                 std::process::exit(1)
             }
         },
-        signal = signals.next() => std::process::exit(signal.exit_code()),
+        signal = again => std::process::exit(signal.exit_code()),
     }
 }
 
@@ -122,16 +173,25 @@ async fn run(config: Config) -> ExitCode {
 /// configuration says of it wins.
 const QUIET: &str = "rtc_dtls=error";
 
-fn start_log(config: &Config) {
+type LogFilter = tracing_subscriber::reload::Handle<EnvFilter, Registry>;
+
+fn log_filter(config: &Config) -> EnvFilter {
+    EnvFilter::new(format!("{QUIET},{}", config.log))
+}
+
+/// The handle changes what is logged from then on.
+fn start_log(config: &Config) -> LogFilter {
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let log = tracing_subscriber::fmt()
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(log_filter(config));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::new(format!("{QUIET},{}", config.log)))
         .with_ansi(ansi);
+    let registry = Registry::default().with(filter);
     match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
     }
+    handle
 }
 
 /// Each HTTP connection is an open file, and many systems start with 1,024.

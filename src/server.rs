@@ -13,17 +13,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use settings::SettingsError;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::config::Config;
 use crate::control::{Control, ControlConfig, WorkerLink};
 use crate::core::directory::Directory;
 use crate::core::engine::{Engine, EngineConfig};
 use crate::core::ids::WorkerId;
 use crate::core::peer::{Identity, IdentityError};
 use crate::core::route::Message;
-use crate::http::{self, HttpConfig};
+use crate::http::{self, HttpConfig, SharedKeys};
 use crate::worker::{self, Inbox, Settings, Workers};
 
 /// Packets of a stream on their way to another worker: beyond this the receiver is hopelessly behind.
@@ -72,6 +74,7 @@ fn hint(error: &io::Error) -> &'static str {
 /// A running server.
 pub struct Server {
     control: Control,
+    keys: SharedKeys,
     workers: Workers<Message>,
     http: JoinHandle<()>,
     sweeper: JoinHandle<()>,
@@ -145,6 +148,7 @@ impl Server {
         let workers = worker::start(sockets, machines, settings).map_err(StartError::Workers)?;
         control.attach(Box::new(Inboxes(workers.inboxes().to_vec())));
 
+        let keys = config.api.keys.clone();
         let stop_http = Arc::new(tokio::sync::Notify::new());
         let stopping = stop_http.clone();
         let router = http::router(control.clone(), config.api);
@@ -159,6 +163,7 @@ impl Server {
         });
         Ok(Self {
             control,
+            keys,
             workers,
             http,
             sweeper,
@@ -167,6 +172,14 @@ impl Server {
             http_address,
             media_address,
         })
+    }
+
+    /// Takes over what a changed configuration says of keys, limits and policies. Sessions that run go on, also those
+    /// whose key is gone. Nothing changes when it fails.
+    pub fn reload(&self, config: &Config) -> Result<(), SettingsError> {
+        self.keys.replace(settings::keys(config)?);
+        self.control.reconfigure(settings::control(config));
+        Ok(())
     }
 
     pub fn control(&self) -> &Control {

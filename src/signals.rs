@@ -1,4 +1,5 @@
-//! The wish to stop: Ctrl-C, or SIGTERM from a service manager.
+//! What the system tells the process: to stop (Ctrl-C, or SIGTERM from a service manager), or to read its
+//! configuration again (SIGHUP).
 
 use std::io;
 
@@ -29,6 +30,7 @@ impl StopSignal {
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -39,13 +41,16 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    pub async fn next(&mut self) -> StopSignal {
+    /// `None`: the configuration is to be read again.
+    pub async fn next(&mut self) -> Option<StopSignal> {
         tokio::select! {
-            _ = self.interrupt.recv() => StopSignal::Interrupt,
-            _ = self.terminate.recv() => StopSignal::Terminate,
+            _ = self.hangup.recv() => None,
+            _ = self.interrupt.recv() => Some(StopSignal::Interrupt),
+            _ = self.terminate.recv() => Some(StopSignal::Terminate),
         }
     }
 }
@@ -59,9 +64,9 @@ impl Signals {
         Ok(Self)
     }
 
-    pub async fn next(&mut self) -> StopSignal {
+    pub async fn next(&mut self) -> Option<StopSignal> {
         match tokio::signal::ctrl_c().await {
-            Ok(()) => StopSignal::Interrupt,
+            Ok(()) => Some(StopSignal::Interrupt),
             Err(_) => std::future::pending().await,
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn check(config: &Config) -> Result<String, CommandError> {
         (Right::Publish, config.publish_keys.len()),
         (Right::Watch, config.watch_keys.len()),
     ] {
-        let who = if settings.api.keys.is_open(right) {
+        let who = if settings.api.keys.load().is_open(right) {
             "anybody".to_owned()
         } else {
             let mut ways = vec![format!("{keys} keys")];

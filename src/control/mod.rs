@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwap;
+
 use crate::core::directory::Directory;
 use crate::core::ids::{SessionId, Ssrc, StreamName, WorkerId};
 use crate::core::media::{
@@ -71,7 +73,9 @@ pub trait WorkerLink: Send + Sync {
 pub struct Control(Arc<Inner>);
 
 struct Inner {
-    config: ControlConfig,
+    candidates: Vec<SocketAddr>,
+    /// Replaced as a whole when the configuration is read again.
+    config: ArcSwap<ControlConfig>,
     fingerprint: Fingerprint,
     directory: Arc<Directory>,
     registry: Mutex<Registry>,
@@ -148,13 +152,23 @@ pub struct StreamInfo {
 impl Control {
     pub fn new(config: ControlConfig, fingerprint: Fingerprint, directory: Arc<Directory>) -> Self {
         Self(Arc::new(Inner {
-            config,
+            candidates: config.candidates.clone(),
+            config: ArcSwap::from_pointee(config),
             fingerprint,
             directory,
             registry: Mutex::new(Registry::default()),
             workers: OnceLock::new(),
             gone: tokio::sync::Notify::new(),
         }))
+    }
+
+    /// Other limits and policies from now on; running sessions go on, and the addresses stay.
+    pub fn reconfigure(&self, config: ControlConfig) {
+        self.0.config.store(Arc::new(config));
+    }
+
+    fn config(&self) -> Arc<ControlConfig> {
+        self.0.config.load_full()
     }
 
     /// Ties the workers in; once, before the first request.
@@ -164,7 +178,7 @@ impl Control {
 
     pub fn publish(&self, stream: &StreamName, offer: &Offer) -> Result<Accepted, Refused> {
         self.check_caps()?;
-        if self.0.config.on_conflict == OnConflict::Reject && self.registry().is_published(stream) {
+        if self.config().on_conflict == OnConflict::Reject && self.registry().is_published(stream) {
             return Err(Refused::Conflict {
                 reason: "this stream has a publisher, and this server keeps the first one",
                 retry_after: Duration::from_secs(5),
@@ -200,7 +214,7 @@ impl Control {
         self.check_caps()?;
         let codecs = {
             let registry = self.registry();
-            if registry.viewers(stream) >= self.0.config.max_viewers_per_stream {
+            if registry.viewers(stream) >= self.config().max_viewers_per_stream {
                 return Err(Refused::Busy {
                     reason: "this stream has as many viewers as the server allows",
                     retry_after: Duration::from_secs(10),
@@ -208,7 +222,7 @@ impl Control {
             }
             registry.codecs(stream)
         };
-        if codecs.is_none() && self.0.config.require_publisher {
+        if codecs.is_none() && self.config().require_publisher {
             return Err(Refused::Conflict {
                 reason: "nobody publishes this stream now",
                 retry_after: Duration::from_secs(2),
@@ -252,7 +266,7 @@ impl Control {
         Some(IceRestart {
             etag,
             local_ice,
-            candidates: self.0.config.candidates.clone(),
+            candidates: self.0.candidates.clone(),
         })
     }
 
@@ -354,10 +368,10 @@ impl Control {
         if registry.is_closed() {
             return Err(busy("the server is going down", 10));
         }
-        if registry.session_count() >= self.0.config.max_sessions {
+        if registry.session_count() >= self.config().max_sessions {
             return Err(busy("the server has as many sessions as it allows", 10));
         }
-        if registry.handshakes() >= self.0.config.max_handshakes {
+        if registry.handshakes() >= self.config().max_handshakes {
             return Err(busy("too many sessions are connecting right now", 2));
         }
         Ok(())
@@ -367,7 +381,7 @@ impl Control {
         AnswerParams {
             ice,
             fingerprint: &self.0.fingerprint,
-            candidates: &self.0.config.candidates,
+            candidates: &self.0.candidates,
             // RFC 8866 §5.2: below 2⁶³ to be safe with signed readers.
             session: rand::random::<u64>() >> 2,
             stream,

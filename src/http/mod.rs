@@ -34,7 +34,7 @@ mod whip;
 
 use std::num::NonZeroU32;
 
-pub use auth::Keys;
+pub use auth::{Keys, SharedKeys};
 pub use cors::CorsOrigins;
 pub use etag::EtagMode;
 pub use ipnet::IpNet;
@@ -50,7 +50,7 @@ pub struct HttpConfig {
     /// The UDP port of all media, shown by `/api/v1/info`.
     pub media_port: u16,
     /// Who may publish and watch.
-    pub keys: Keys,
+    pub keys: SharedKeys,
     /// PATCH and DELETE need a key too. Off by default: the session's unguessable URL is enough, because shipping
     /// clients send DELETE without one.
     pub strict_session_auth: bool,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get};
@@ -16,15 +15,13 @@ use crate::control::Control;
 pub(super) struct App {
     pub control: Control,
     pub config: Arc<HttpConfig>,
-    /// What decides who may; replaced as a whole when the configuration is read again.
-    keys: Arc<ArcSwap<Keys>>,
     /// One value per ICE server, ready for the `Link` header.
     pub ice_links: Arc<[axum::http::HeaderValue]>,
 }
 
 impl App {
     pub fn keys(&self) -> Arc<Keys> {
-        self.keys.load_full()
+        self.config.keys.load()
     }
 }
 
@@ -36,7 +33,6 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
     let ice_links = links::header_values(&config.ice_servers);
     let app = App {
         control,
-        keys: Arc::new(ArcSwap::from_pointee(config.keys.clone())),
         config: Arc::new(config),
         ice_links,
     };

@@ -41,11 +41,9 @@ pub fn keys(config: &Config) -> Result<Keys, SettingsError> {
     })
 }
 
-impl TryFrom<&Config> for ServerConfig {
-    type Error = SettingsError;
-
-    fn try_from(config: &Config) -> Result<Self, SettingsError> {
-        let control = ControlConfig {
+/// Limits and policies.
+pub fn control(config: &Config) -> ControlConfig {
+    ControlConfig {
             on_conflict: config.on_conflict,
             require_publisher: config.require_publisher,
             max_sessions: config.max_sessions,
@@ -53,7 +51,57 @@ impl TryFrom<&Config> for ServerConfig {
             max_handshakes: config.max_handshakes,
             // Known once the media port is bound.
             candidates: Vec::new(),
-        };
+        }
+}
+
+/// What differs between two configurations and counts only from the next start on, by the keys' names.
+pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let differs = [
+        ("http", old.http != new.http),
+        ("media-address, media-port", old.media != new.media),
+        ("public-ip", old.public_ips != new.public_ips),
+        ("workers", old.workers != new.workers),
+        ("rate-limit", old.rate_limit != new.rate_limit),
+        ("rate-limit-loopback", old.rate_limit_loopback != new.rate_limit_loopback),
+        ("strict-session-auth", old.strict_session_auth != new.strict_session_auth),
+        ("etag", old.etag != new.etag),
+        ("burst-max-bytes", old.burst_max_bytes != new.burst_max_bytes),
+        ("burst-max-seconds", old.burst_max_age != new.burst_max_age),
+        ("burst-rate", old.burst_rate != new.burst_rate),
+        ("ice-servers", format!("{:?}", old.ice_servers) != format!("{:?}", new.ice_servers)),
+        ("cors-origins", old.cors_origins != new.cors_origins),
+        ("trusted-proxies", old.trusted_proxies != new.trusted_proxies),
+        ("log-format", old.log_format != new.log_format),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+/// Puts what counts only from the next start on back to what is in force.
+pub fn keep_until_restart(config: &mut Config, old: Config) {
+    let reloaded = config.clone();
+    *config = Config {
+        publish_keys: reloaded.publish_keys,
+        watch_keys: reloaded.watch_keys,
+        admin_keys: reloaded.admin_keys,
+        tokens: reloaded.tokens,
+        hook: reloaded.hook,
+        anyone_may: reloaded.anyone_may,
+        outgoing_networks: reloaded.outgoing_networks,
+        on_conflict: reloaded.on_conflict,
+        require_publisher: reloaded.require_publisher,
+        max_sessions: reloaded.max_sessions,
+        max_viewers_per_stream: reloaded.max_viewers_per_stream,
+        max_handshakes: reloaded.max_handshakes,
+        log: reloaded.log,
+        ..old
+    };
+}
+
+impl TryFrom<&Config> for ServerConfig {
+    type Error = SettingsError;
+
+    fn try_from(config: &Config) -> Result<Self, SettingsError> {
+        let control = control(config);
         let engine = EngineConfig {
             buffer: BufferLimits {
                 max_bytes: config.burst_max_bytes,
@@ -72,7 +120,7 @@ impl TryFrom<&Config> for ServerConfig {
         let api = HttpConfig {
             version: env!("CARGO_PKG_VERSION").into(),
             media_port: config.media.port(),
-            keys: keys(config)?,
+            keys: keys(config)?.into(),
             strict_session_auth: config.strict_session_auth,
             etag_mode: config.etag,
             ice_servers: config.ice_servers.clone(),

@@ -187,7 +187,7 @@ fn closed() -> HttpConfig {
         credential: Some("c".into()),
     };
     HttpConfig {
-        keys,
+        keys: keys.into(),
         ice_servers: vec![turn],
         ..HttpConfig::default()
     }

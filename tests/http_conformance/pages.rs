@@ -56,7 +56,7 @@ async fn a_watch_key_shows_only_its_own_streams() {
     keys.watch.add("all");
     keys.watch.add_for("one".parse().unwrap(), "look");
     let server = Server::start(HttpConfig {
-        keys,
+        keys: keys.into(),
         ..HttpConfig::default()
     })
     .await;
@@ -93,7 +93,7 @@ async fn info_says_what_a_client_needs_to_know() {
     let config = HttpConfig {
         version: "1.2.3".into(),
         media_port: 8080,
-        keys,
+        keys: keys.into(),
         ..HttpConfig::default()
     };
     let expected =

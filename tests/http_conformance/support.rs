@@ -58,7 +58,7 @@ pub fn closed() -> HttpConfig {
     keys.publish.add_for("live".parse().unwrap(), "live-key");
     keys.watch.add_for("live".parse().unwrap(), "look");
     HttpConfig {
-        keys,
+        keys: keys.into(),
         ..HttpConfig::default()
     }
 }

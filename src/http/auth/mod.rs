@@ -16,6 +16,7 @@ mod token;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::http::{HeaderValue, StatusCode, header};
 
 use super::problem::Problem;
@@ -37,6 +38,27 @@ pub struct Keys {
     pub hook: Option<Arc<Hook>>,
     /// These need no key, whatever else is configured.
     pub anyone_may: Vec<Right>,
+}
+
+/// The [`Keys`] in force; clones are the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct SharedKeys(Arc<ArcSwap<Keys>>);
+
+impl SharedKeys {
+    pub fn load(&self) -> Arc<Keys> {
+        self.0.load_full()
+    }
+
+    /// Others from the next request on; what runs goes on.
+    pub fn replace(&self, keys: Keys) {
+        self.0.store(Arc::new(keys));
+    }
+}
+
+impl From<Keys> for SharedKeys {
+    fn from(keys: Keys) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(keys)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
