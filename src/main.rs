@@ -76,7 +76,10 @@ fn reload(server: &Server, config: &mut Config, filter: &LogFilter) {
     if waiting.is_empty() {
         tracing::info!("configuration read again");
     } else {
-        tracing::warn!(keys = waiting.join(", "), "configuration read again; these count only after a restart");
+        tracing::warn!(
+            keys = waiting.join(", "),
+            "configuration read again; these count only after a restart"
+        );
     }
     // What waits for a restart is told each time, until it happens.
     let old = std::mem::replace(config, new);

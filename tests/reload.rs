@@ -57,16 +57,23 @@ fn sighup_changes_the_keys_and_ends_no_session() {
 
     file.write("workers = 7\n[keys]\npublish = \"good\"\nwatch = \"good\"\n");
     stage.server.signal("HUP");
-    wait(&stage.server, "the new key counts", |server| published(server, "any") == 401);
+    wait(&stage.server, "the new key counts", |server| {
+        published(server, "any") == 401
+    });
     assert_eq!(published(&stage.server, "good"), 201);
     let log = stage.server.log();
-    assert!(log.contains("only after a restart") && log.contains("workers"), "{log}");
+    assert!(
+        log.contains("only after a restart") && log.contains("workers"),
+        "{log}"
+    );
     stage.exchange();
 
     // A mistake in the file costs nothing but a line in the log.
     file.write("[keys]\npublsh = \"none\"\n");
     stage.server.signal("HUP");
-    wait(&stage.server, "the mistake is told", |server| server.log().contains("stays as it was"));
+    wait(&stage.server, "the mistake is told", |server| {
+        server.log().contains("stays as it was")
+    });
     assert_eq!(published(&stage.server, "any"), 401);
     assert_eq!(published(&stage.server, "good"), 201);
     stage.exchange();

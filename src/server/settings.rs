@@ -44,14 +44,14 @@ pub fn keys(config: &Config) -> Result<Keys, SettingsError> {
 /// Limits and policies.
 pub fn control(config: &Config) -> ControlConfig {
     ControlConfig {
-            on_conflict: config.on_conflict,
-            require_publisher: config.require_publisher,
-            max_sessions: config.max_sessions,
-            max_viewers_per_stream: config.max_viewers_per_stream,
-            max_handshakes: config.max_handshakes,
-            // Known once the media port is bound.
-            candidates: Vec::new(),
-        }
+        on_conflict: config.on_conflict,
+        require_publisher: config.require_publisher,
+        max_sessions: config.max_sessions,
+        max_viewers_per_stream: config.max_viewers_per_stream,
+        max_handshakes: config.max_handshakes,
+        // Known once the media port is bound.
+        candidates: Vec::new(),
+    }
 }
 
 /// What differs between two configurations and counts only from the next start on, by the keys' names.
@@ -62,18 +62,30 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("public-ip", old.public_ips != new.public_ips),
         ("workers", old.workers != new.workers),
         ("rate-limit", old.rate_limit != new.rate_limit),
-        ("rate-limit-loopback", old.rate_limit_loopback != new.rate_limit_loopback),
-        ("strict-session-auth", old.strict_session_auth != new.strict_session_auth),
+        (
+            "rate-limit-loopback",
+            old.rate_limit_loopback != new.rate_limit_loopback,
+        ),
+        (
+            "strict-session-auth",
+            old.strict_session_auth != new.strict_session_auth,
+        ),
         ("etag", old.etag != new.etag),
         ("burst-max-bytes", old.burst_max_bytes != new.burst_max_bytes),
         ("burst-max-seconds", old.burst_max_age != new.burst_max_age),
         ("burst-rate", old.burst_rate != new.burst_rate),
-        ("ice-servers", format!("{:?}", old.ice_servers) != format!("{:?}", new.ice_servers)),
+        (
+            "ice-servers",
+            format!("{:?}", old.ice_servers) != format!("{:?}", new.ice_servers),
+        ),
         ("cors-origins", old.cors_origins != new.cors_origins),
         ("trusted-proxies", old.trusted_proxies != new.trusted_proxies),
         ("log-format", old.log_format != new.log_format),
     ];
-    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    differs
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
 }
 
 /// Puts what counts only from the next start on back to what is in force.
