@@ -8,15 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// What the pages are made of. `node_modules` is not named: what it holds follows from the lock file.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 14] = [
     "src",
     "index.html",
     "publish.html",
     "watch.html",
+    "embed.html",
+    "wall.html",
     "404.html",
     "package.json",
     "package-lock.json",
     "vite.config.ts",
+    "vite.player.config.ts",
+    "plugins.ts",
     "tsconfig.json",
     ".npmrc",
 ];

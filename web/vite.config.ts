@@ -1,44 +1,8 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
-import { defineConfig, type Plugin } from 'vite';
+import { resolve } from 'node:path';
+import { defineConfig } from 'vite';
+import { outDir, precompress, routes, target } from './plugins.ts';
 
-/** The cargo build names a folder in its own output directory; `npm run build` alone writes to dist/. */
-const outDir = process.env.SHIBUKI_PAGES_OUT ?? 'dist';
-
-const pages = ['index', 'publish', 'watch', '404'];
-
-/** `npm run dev` maps addresses to pages as the server does (src/http/assets.rs). */
-function routes(): Plugin {
-  return {
-    name: 'shibuki-routes',
-    configureServer(server) {
-      server.middlewares.use((request, _response, next) => {
-        const page = /^\/(publish|watch)(\/[^/]*)?\/?(\?.*)?$/.exec(request.url ?? '')?.[1];
-        if (page) request.url = `/${page}.html`;
-        next();
-      });
-    },
-  };
-}
-
-/** Writes file.br and file.gz next to every text file, so that the server compresses nothing itself. */
-function precompress(): Plugin {
-  return {
-    name: 'shibuki-precompress',
-    apply: 'build',
-    closeBundle() {
-      for (const entry of readdirSync(outDir, { recursive: true, withFileTypes: true })) {
-        if (!entry.isFile() || !/\.(html|js|css|svg)$/.test(entry.name)) continue;
-        const file = join(entry.parentPath, entry.name);
-        const plain = readFileSync(file);
-        const quality = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
-        writeFileSync(`${file}.br`, brotliCompressSync(plain, { params: quality }));
-        writeFileSync(`${file}.gz`, gzipSync(plain, { level: 9 }));
-      }
-    },
-  };
-}
+const pages = ['index', 'publish', 'watch', 'embed', 'wall', '404'];
 
 export default defineConfig({
   plugins: [routes(), precompress()],
@@ -46,7 +10,7 @@ export default defineConfig({
   build: {
     outDir,
     emptyOutDir: true,
-    target: ['chrome111', 'firefox115', 'safari16.4'],
+    target,
     // Inlined data: addresses would need an exception in the Content-Security-Policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
@@ -56,7 +20,10 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ['/api', '/whip', '/whep', '/session'].map((path) => [path, 'http://localhost:8080']),
+      ['/api', '/whip', '/whep', '/session', '/metrics'].map((path) => [
+        path,
+        process.env.SHIBUKI_SERVER ?? 'http://localhost:8080',
+      ]),
     ),
   },
 });

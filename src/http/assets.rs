@@ -1,6 +1,6 @@
 //! The pages, embedded by the feature `pages`, and what stands in their place without it.
 //!
-//! [`router`] takes `/`, `/publish…`, `/watch…` and `/assets/…`; [`not_found`] is meant as the fallback of the
+//! [`router`] takes `/`, `/publish…`, `/watch…`, `/embed/…`, `/wall`, `/player.js` and `/assets/…`; [`not_found`] is meant as the fallback of the
 //! whole server's router: people get a page, programs get problem+json.
 
 use axum::Router;
@@ -65,6 +65,9 @@ mod embedded {
     /// sites from laying their own page over the buttons that turn a camera on.
     const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; \
         form-action 'self'; frame-ancestors 'self'";
+    /// The page that is made to stand in other sites' frames: all it can do is play.
+    const CONTENT_SECURITY_POLICY_EMBED: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; \
+        form-action 'self'; frame-ancestors *";
     const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), \
         autoplay=(self), fullscreen=(self), geolocation=(), payment=(), usb=()";
 
@@ -80,6 +83,11 @@ mod embedded {
             .route("/watch/", get(watch))
             .route("/watch/{stream}", get(watch_stream))
             .route("/watch/{stream}/", get(watch_stream))
+            .route("/embed/{stream}", get(embed_stream))
+            .route("/embed/{stream}/", get(embed_stream))
+            .route("/wall", get(wall))
+            .route("/wall/", get(wall))
+            .route("/player.js", get(player))
             .route("/assets/{*path}", get(asset))
     }
 
@@ -101,6 +109,19 @@ mod embedded {
 
     async fn watch_stream(Path(name): Path<String>, headers: HeaderMap) -> Response {
         stream_page("watch.html", &name, headers).await
+    }
+
+    async fn embed_stream(Path(name): Path<String>, headers: HeaderMap) -> Response {
+        stream_page("embed.html", &name, headers).await
+    }
+
+    async fn wall(headers: HeaderMap) -> Response {
+        page("wall.html", &headers)
+    }
+
+    /// The player for other sites' pages: a plain script, which no page needs CORS to load.
+    async fn player(headers: HeaderMap) -> Response {
+        page("player.js", &headers)
     }
 
     async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
@@ -173,11 +194,11 @@ mod embedded {
         insert(&mut response, header::ETAG, &etag);
         insert(&mut response, header::VARY, "Accept-Encoding");
         insert(&mut response, header::CACHE_CONTROL, cache_control);
-        insert(
-            &mut response,
-            header::CONTENT_SECURITY_POLICY,
-            CONTENT_SECURITY_POLICY,
-        );
+        let policy = match file {
+            "embed.html" => CONTENT_SECURITY_POLICY_EMBED,
+            _ => CONTENT_SECURITY_POLICY,
+        };
+        insert(&mut response, header::CONTENT_SECURITY_POLICY, policy);
         insert(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         insert(&mut response, header::REFERRER_POLICY, "no-referrer");
         insert(
@@ -311,6 +332,8 @@ mod tests {
                 "/watch",
                 "/watch/live",
                 "/watch/a.b-c_d/",
+                "/embed/live",
+                "/wall",
             ] {
                 let (status, headers, body) = ask(path, &[]).await;
                 assert_eq!(status, StatusCode::OK, "{path}");
@@ -336,6 +359,41 @@ mod tests {
                     "the policy forbids inline code"
                 );
             }
+        }
+
+        #[tokio::test]
+        async fn only_the_page_made_for_frames_may_stand_in_other_sites_frames() {
+            for (path, framed) in [
+                ("/", false),
+                ("/publish/live", false),
+                ("/watch/live", false),
+                ("/embed/live", true),
+            ] {
+                let (status, headers, _) = ask(path, &[]).await;
+                assert_eq!(status, StatusCode::OK, "{path}");
+                let policy = headers["content-security-policy"].to_str().unwrap();
+                assert_eq!(policy.ends_with("frame-ancestors *"), framed, "{path}: {policy}");
+                assert_eq!(
+                    policy.ends_with("frame-ancestors 'self'"),
+                    !framed,
+                    "{path}: {policy}"
+                );
+            }
+        }
+
+        #[tokio::test]
+        async fn the_player_is_one_script_that_is_revalidated() {
+            let (status, headers, body) = ask("/player.js", &[]).await;
+            assert_eq!(status, StatusCode::OK);
+            assert_eq!(headers["content-type"], "text/javascript; charset=utf-8");
+            assert_eq!(headers["cache-control"], "no-cache");
+            let script = String::from_utf8(body).unwrap();
+            assert!(script.contains("shibuki-player"));
+            assert!(
+                !script.contains("import"),
+                "a plain script loads nothing else: {} bytes",
+                script.len()
+            );
         }
 
         #[tokio::test]

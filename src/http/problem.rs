@@ -51,12 +51,15 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Layer: gives each error without a problem body one, and keeps its other headers (`Allow` above all).
+/// Layer: gives each error without a problem body one, and keeps its other headers (`Allow` above all). A page for
+/// people ([`assets`](super::assets)) stays.
 pub(super) async fn fill(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let (status, headers) = (response.status(), response.headers());
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || headers.get(header::CONTENT_TYPE) == Some(&MEDIA_TYPE) {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let is_page = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    if !is_error || is_page || content_type == Some(&MEDIA_TYPE) {
         return response;
     }
     let (mut parts, _) = response.into_parts();

@@ -34,8 +34,8 @@ export interface Role {
   transform(sdp: string): string;
   /** The offer is about to be sent. */
   posting?(): void;
-  /** The answer is applied. */
-  answered?(pc: RTCPeerConnection): void | Promise<void>;
+  /** The answer is applied. `signal` is aborted when the session is over. */
+  answered?(pc: RTCPeerConnection, session: Resource | null, signal: AbortSignal): void | Promise<void>;
 }
 
 /** From the answer to `connected`, ms: longer than five of the browser's STUN retransmissions. */
@@ -44,6 +44,8 @@ const CONNECT_TIMEOUT = 10_000;
 const RECOVERY_TIMEOUT = 5000;
 /** A connection that held so long, ms, starts the delays between attempts anew. */
 const STABLE = 5000;
+/** A server that does not answer the DELETE keeps the connection for so long, ms. */
+const GOODBYE_TIMEOUT = 1000;
 /** No Retry-After is followed for longer, ms. */
 const LONGEST_WAIT = 60_000;
 
@@ -54,7 +56,8 @@ const LONGEST_WAIT = 60_000;
 export class Connection extends Emitter<ConnectionEvents> {
   /** For the next attempt. */
   key: string;
-  readonly url: string;
+  /** For the next attempt. */
+  url: string;
   #role: Role;
   #state: ConnectionState = 'idle';
   #pc: RTCPeerConnection | null = null;
@@ -132,13 +135,13 @@ export class Connection extends Emitter<ConnectionEvents> {
         signal,
       );
       if (signal.aborted) {
-        if (resource) deleteResource(resource, this.key);
+        if (resource) void deleteResource(resource, this.key);
         return;
       }
       this.#resource = resource;
       await pc.setRemoteDescription({ type: 'answer', sdp: answer });
       if (signal.aborted) return;
-      await this.#role.answered?.(pc);
+      await this.#role.answered?.(pc, resource, signal);
       this.#watchDtls(pc, signal);
       this.#after(CONNECT_TIMEOUT, () => {
         if (pc.connectionState !== 'connected') this.#fail(new Problem('path'));
@@ -226,9 +229,8 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.#attempt = new AbortController();
     this.#waiting = false;
     this.#clearTimers();
-    if (this.#resource) deleteResource(this.#resource, this.key);
+    if (this.#pc) void leave(this.#pc, this.#resource, this.key);
     this.#resource = null;
-    this.#pc?.close();
     this.#pc = null;
   }
 
@@ -246,4 +248,13 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.#state = state;
     this.emit('state', state);
   }
+}
+
+/** DELETE first: its answer would be 404 if the close_notify of `close` came before it. */
+async function leave(pc: RTCPeerConnection, resource: Resource | null, key: string): Promise<void> {
+  if (resource) {
+    const late = new Promise((resolve) => setTimeout(resolve, GOODBYE_TIMEOUT));
+    await Promise.race([deleteResource(resource, key), late]);
+  }
+  pc.close();
 }

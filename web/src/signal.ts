@@ -1,9 +1,11 @@
+import { type Link, parseLinks } from './links';
 import { Problem, problemFrom } from './problem';
 
-/** A session on the server: where it is, and what version of it we know. */
+/** A session on the server: where it is, what version of it we know, and what it offers besides. */
 export interface Resource {
   url: string;
   etag: string | null;
+  links: Link[];
 }
 
 /** POSTs an offer to a WHIP or WHEP endpoint (RFC 9725 §4.2). Throws a Problem. */
@@ -19,8 +21,13 @@ export async function postOffer(
   });
   const answer = await response.text();
   const location = response.headers.get('Location');
-  const url = location === null ? null : new URL(location, response.url || endpoint).href;
-  return { answer, resource: url === null ? null : { url, etag: response.headers.get('ETag') } };
+  const base = response.url || endpoint;
+  if (location === null) return { answer, resource: null };
+  const links = parseLinks(response.headers.get('Link'), base);
+  return {
+    answer,
+    resource: { url: new URL(location, base).href, etag: response.headers.get('ETag'), links },
+  };
 }
 
 /** PATCHes new ICE credentials; gives the server's (RFC 9725 §4.3.3). Throws a Problem. */
@@ -38,9 +45,26 @@ export async function patchRestart(
   return response.text();
 }
 
+/** POSTs JSON to a session's extension; gives the new resource's URL where there is one. Throws a Problem. */
+export async function postJson(
+  url: string,
+  body: unknown,
+  key: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const response = await send(url, 'POST', key, signal, 8000, {
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const location = response.headers.get('Location');
+  return location === null ? null : new URL(location, response.url || url).href;
+}
+
 /** Ends a session. `keepalive` carries it through the closing of the page. Nothing can be done about errors. */
-export function deleteResource(resource: Resource, key: string): void {
-  fetch(resource.url, { method: 'DELETE', headers: authorization(key), keepalive: true }).catch(() => {});
+export async function deleteResource(resource: { url: string }, key: string): Promise<void> {
+  await fetch(resource.url, { method: 'DELETE', headers: authorization(key), keepalive: true }).catch(
+    () => {},
+  );
 }
 
 /** True when the server says that it does not know the session (any more). */

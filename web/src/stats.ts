@@ -1,3 +1,5 @@
+import type { Latency } from './latency';
+
 /** The parts of RTCStatsReport that are read here; tests hand in a Map. */
 export interface Report {
   forEach(visit: (entry: Record<string, unknown>) => void): void;
@@ -43,6 +45,9 @@ export interface ViewerStats extends Rates {
   nackCount: number;
   pliCount: number;
   audioSamples: number;
+  freezeMs: number;
+  /** From the publisher's capture to this screen; null while unknown. */
+  latency: Latency | null;
   /** The SRTP protection profile, where the browser tells it. */
   srtpCipher: string | null;
 }
@@ -98,6 +103,8 @@ export class StatsReader {
       nackCount: number(video?.nackCount) + number(audio?.nackCount),
       pliCount: number(video?.pliCount),
       audioSamples: number(audio?.totalSamplesReceived),
+      freezeMs: 1000 * number(video?.totalFreezesDuration),
+      latency: null,
       srtpCipher: cipher(entries),
     };
   }

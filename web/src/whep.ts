@@ -1,8 +1,13 @@
 import { Connection, type ConnectionState } from './connection';
 import { Emitter } from './events';
+import { type FrameTimes, type Latency, LatencyMeter } from './latency';
+import { findLink, LAYER_EXTENSION } from './links';
 import type { Problem } from './problem';
 import { opusStereo } from './sdp';
-import { StatsReader, type ViewerStats } from './stats';
+import { postJson, type Resource } from './signal';
+import { type Report, StatsReader, type ViewerStats } from './stats';
+import { StuckWatch, type Trouble } from './trouble';
+import { followEvents, type Layer } from './whep-events';
 
 /**
  * - `connecting`: the first session is being made.
@@ -22,6 +27,21 @@ export type PlayerState =
   | 'failed'
   | 'stopped';
 
+/** Whether a viewer would rather have little delay or no hiccup; `auto` leaves it to the server. */
+export type LatencyWish = 'low' | 'auto' | 'smooth';
+
+/** What a viewer wants to see: the server's choice, one layer, or any no higher than so many lines. */
+export type Quality =
+  | { kind: 'auto' }
+  | { kind: 'layer'; rid: string }
+  | { kind: 'height'; maxHeight: number };
+
+export interface PlayerOptions {
+  key?: string;
+  latency?: LatencyWish;
+  quality?: Quality;
+}
+
 export interface PlayerEvents {
   state: PlayerState;
   problem: Problem | null;
@@ -30,12 +50,22 @@ export interface PlayerEvents {
   /** The first picture of a session is on the screen: ms since just before its POST. */
   firstframe: number;
   stats: ViewerStats;
+  /** What the publisher sends, the largest first. */
+  layers: Layer[];
+  /** How many watch the stream. */
+  viewers: number;
+  /** Why the picture stands still while the stream plays, or null when it moves. */
+  trouble: Trouble | null;
+  /** The quality asked for. */
+  quality: Quality;
 }
 
 /** How often the flow of media is looked at, ms. */
 const POLL = 500;
 /** Without a byte for so long, ms, the publisher counts as away. */
 const STALL = 2000;
+/** For those who would rather have no hiccup: what the jitter buffer holds at least, ms. */
+const SMOOTH = 400;
 /** In a stall, how often the server is asked whether it still has the session, ms. */
 const VERIFY = 4000;
 
@@ -54,15 +84,29 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
   #hadMedia = false;
   #postedAt = 0;
   #firstFrameMs: number | null = null;
+  #url: string;
+  #wish: LatencyWish;
+  #quality: Quality;
+  #layers: Layer[] = [];
+  #layerUrl: string | null = null;
+  #mid = '0';
+  #latency = new LatencyMeter();
+  /** The running session's frames carry the publisher's capture time. */
+  #captureTimes = false;
+  #stuck = new StuckWatch((trouble) => this.emit('trouble', trouble));
 
-  constructor(url: string, key = '') {
+  constructor(url: string, { key = '', latency = 'auto', quality = { kind: 'auto' } }: PlayerOptions = {}) {
     super();
-    this.#connection = new Connection(url, key, {
+    this.#url = url;
+    this.#wish = latency;
+    this.#quality = quality;
+    this.#connection = new Connection(this.#address(), key, {
       prepare: (pc) => this.#prepare(pc),
       transform: opusStereo,
       posting: () => {
         this.#postedAt = performance.now();
       },
+      answered: (pc, session, signal) => this.#answered(pc, session, signal),
     });
     this.#connection.on('state', (state) => this.#connectionState(state));
     this.#connection.on('problem', (problem) => this.emit('problem', problem));
@@ -79,6 +123,42 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
 
   set key(key: string) {
     this.#connection.key = key;
+  }
+
+  /** What the publisher sends, the largest first; empty where the server does not say. */
+  get layers(): Layer[] {
+    return this.#layers;
+  }
+
+  get latency(): Latency | null {
+    return this.#latency.value;
+  }
+
+  get trouble(): Trouble | null {
+    return this.#stuck.trouble;
+  }
+
+  get quality(): Quality {
+    return this.#quality;
+  }
+
+  /** False where the running session's server has no way to choose by. */
+  get choosable(): boolean {
+    return this.#layerUrl !== null;
+  }
+
+  /** Asks for another quality, in the running session where that goes, and in all later ones. */
+  choose(quality: Quality): void {
+    this.#quality = quality;
+    this.#connection.url = this.#address();
+    this.emit('quality', quality);
+    if (this.#layerUrl === null) return;
+    void postJson(this.#layerUrl, this.#choice(), this.#connection.key, new AbortController().signal).catch(
+      () => {
+        // A layer that went away in between: the server's choice is a good one.
+        if (this.#quality === quality && quality.kind === 'layer') this.choose({ kind: 'auto' });
+      },
+    );
   }
 
   /** Shows the stream in `video`, this and every later session's. */
@@ -116,15 +196,64 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     this.#stats = null;
     this.#bytes = 0;
     this.#firstFrameMs = null;
+    this.#layerUrl = null;
+    this.#latency = new LatencyMeter();
+    this.#stuck.reset();
     pc.addTransceiver('video', { direction: 'recvonly' });
     pc.addTransceiver('audio', { direction: 'recvonly' });
     const stream = this.#stream;
     pc.addEventListener('track', ({ track, receiver }) => {
       // Live means now: no delay beyond what the network's jitter makes necessary.
-      if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
+      if ('jitterBufferTarget' in receiver)
+        receiver.jitterBufferTarget = this.#wish === 'smooth' ? SMOOTH : 0;
       stream.addTrack(track);
       if (stream === this.#stream) this.#show();
     });
+  }
+
+  async #answered(pc: RTCPeerConnection, session: Resource | null, signal: AbortSignal): Promise<void> {
+    this.#mid = pc.getTransceivers().find(({ receiver }) => receiver.track.kind === 'video')?.mid ?? '0';
+    this.#captureTimes = pc.remoteDescription?.sdp.includes('abs-capture-time') ?? false;
+    const links = session?.links ?? [];
+    this.#layerUrl = findLink(links, LAYER_EXTENSION)?.url ?? null;
+    if (this.#quality.kind === 'layer') this.choose(this.#quality);
+    void followEvents(
+      links,
+      this.#connection.key,
+      this.#mid,
+      {
+        active: (active) => {
+          if (!active) this.#silence(true);
+        },
+        viewers: (count) => this.emit('viewers', count),
+        layers: (layers) => {
+          this.#layers = layers;
+          this.emit('layers', layers);
+        },
+        paused: (paused, reason) => this.#stuck.pausedByServer(paused, reason),
+        reconnect: (url) => {
+          if (url !== null && URL.canParse(url, this.#url)) this.#url = new URL(url, this.#url).href;
+          this.#connection.url = this.#address();
+          this.#connection.renew();
+        },
+      },
+      signal,
+    );
+  }
+
+  /** The endpoint with what is wished for: a server that knows nothing of it ignores the query. */
+  #address(): string {
+    const url = new URL(this.#url, globalThis.location?.href);
+    if (this.#wish !== 'auto') url.searchParams.set('latency', this.#wish);
+    if (this.#quality.kind === 'height') url.searchParams.set('max-height', String(this.#quality.maxHeight));
+    return url.href;
+  }
+
+  #choice(): object {
+    const quality = this.#quality;
+    const mediaId = this.#mid;
+    if (quality.kind === 'layer') return { mediaId, rid: quality.rid };
+    return quality.kind === 'height' ? { mediaId, maxHeight: quality.maxHeight } : { mediaId };
   }
 
   #show(): void {
@@ -133,21 +262,30 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     const video = this.#video;
     if (!video || video.srcObject === stream) return;
     video.srcObject = stream;
-    video.requestVideoFrameCallback?.(() => {
-      if (stream !== this.#stream || this.#firstFrameMs !== null) return;
-      this.#firstFrameMs = performance.now() - this.#postedAt;
-      this.emit('firstframe', this.#firstFrameMs);
-      this.#media();
-    });
+    const shown = (_now: number, times: FrameTimes) => {
+      if (stream !== this.#stream) return;
+      if (this.#firstFrameMs === null) {
+        this.#firstFrameMs = performance.now() - this.#postedAt;
+        this.emit('firstframe', this.#firstFrameMs);
+        this.#media();
+      }
+      this.#latency.frame(times, this.#captureTimes);
+      video.requestVideoFrameCallback(shown);
+    };
+    video.requestVideoFrameCallback?.(shown);
   }
 
   async #look(): Promise<void> {
     const { pc } = this.#connection;
     if (!pc) return;
     const reader = this.#reader;
-    const stats = reader.viewer(await pc.getStats());
+    const report = await pc.getStats();
+    const stats = reader.viewer(report as unknown as Report);
     if (reader !== this.#reader) return;
+    this.#latency.report(report as unknown as Report, Date.now());
+    stats.latency = this.#latency.value;
     this.#stats = stats;
+    this.#stuck.look(stats, this.#state === 'playing' && !document.hidden, performance.now());
     this.emit('stats', stats);
     if (stats.bytes > this.#bytes) {
       this.#bytes = stats.bytes;
@@ -164,11 +302,12 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     if (this.#connection.state === 'connected') this.#set('playing');
   }
 
-  #silence(): void {
+  /** `told`: by the server that the publisher is away, so there is no need to wait and see. */
+  #silence(told = false): void {
     const now = performance.now();
-    if (now - this.#lastMedia < STALL) return;
+    if (!told && now - this.#lastMedia < STALL) return;
     this.#set(this.#hadMedia ? 'interrupted' : 'waiting');
-    if (now - this.#lastVerify < VERIFY) return;
+    if (told || now - this.#lastVerify < VERIFY) return;
     // A server that was killed and came back knows nothing of us; ICE would take 5 s longer to notice.
     this.#lastVerify = now;
     void this.#connection.verify();

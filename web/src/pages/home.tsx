@@ -1,15 +1,12 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { type Info, info, type Stream, streams } from '../api';
+import { type Info, info, type Stream } from '../api';
+import { useStreams } from '../live';
 import { nameTrouble } from '../name';
-import { asProblem } from '../problem';
 import { Bar, Notice } from '../ui/frame';
 import { Tabs } from '../ui/tabs';
-import { codecName, elapsed, explain } from '../words';
+import { codecName, elapsed } from '../words';
 import { BrowserGuide, FfmpegGuide, ObsGuide } from './guides';
-
-/** How often the list is read again while the page is visible, ms. */
-const REFRESH = 2000;
 
 function Home() {
   const [about, setAbout] = useState<Info | null>(null);
@@ -28,6 +25,7 @@ function Home() {
       <Bar>
         <nav>
           <a href="/publish">Publish</a>
+          <a href="/wall">Wall</a>
         </nav>
       </Bar>
       <main>
@@ -78,35 +76,7 @@ function Home() {
 }
 
 function Live() {
-  const [list, setList] = useState<Stream[] | null>(null);
-  const [trouble, setTrouble] = useState<string | null>(null);
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout>;
-    let ended = false;
-    const refresh = async () => {
-      clearTimeout(timer);
-      try {
-        if (!document.hidden) {
-          setList(await streams());
-          setTrouble(null);
-        }
-      } catch (error) {
-        const { what, todo } = explain(asProblem(error), 'watch', null);
-        setTrouble(`${what} ${todo}`);
-      }
-      if (!ended) timer = setTimeout(refresh, REFRESH);
-    };
-    const visible = () => {
-      if (!document.hidden) void refresh();
-    };
-    void refresh();
-    document.addEventListener('visibilitychange', visible);
-    return () => {
-      ended = true;
-      clearTimeout(timer);
-      document.removeEventListener('visibilitychange', visible);
-    };
-  }, []);
+  const { list, trouble } = useStreams();
   const live = list?.filter(({ publishing }) => publishing) ?? [];
   const awaited = list?.filter(({ publishing }) => !publishing) ?? [];
   return (

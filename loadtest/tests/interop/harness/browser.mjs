@@ -6,9 +6,14 @@ import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
 import { within } from './wait.mjs';
 
-const FILES = { '/': ['bare.html', 'text/html'], '/bare.js': ['bare.js', 'text/javascript'] };
+const FILES = {
+  '/': ['bare.html', 'text/html'],
+  '/bare.js': ['bare.js', 'text/javascript'],
+  '/foreign.html': ['foreign.html', 'text/html'],
+  '/foreign.js': ['foreign.js', 'text/javascript'],
+};
 
-/** Serves the bare page on a port of its own. */
+/** Serves the pages of `page/` on a port of its own: an origin other than the server's. */
 export async function servePages() {
   const http = createServer((request, response) => {
     const file = FILES[new URL(request.url, 'http://page').pathname];

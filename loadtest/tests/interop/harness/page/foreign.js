@@ -1,0 +1,25 @@
+// A page that has nothing to do with the server: `?server=http://…&stream=…` and either `&as=tag` or `&as=frame`.
+const query = new URLSearchParams(location.search);
+const server = query.get('server');
+const stream = query.get('stream');
+window.events = [];
+
+addEventListener('DOMContentLoaded', () => {
+  const main = document.querySelector('main');
+  if (query.get('as') === 'frame') {
+    const frame = document.createElement('iframe');
+    frame.src = `${server}/embed/${stream}`;
+    frame.allow = 'autoplay; fullscreen; picture-in-picture';
+    frame.title = 'Live video';
+    main.append(frame);
+    return;
+  }
+  const script = document.createElement('script');
+  script.src = `${server}/player.js`;
+  document.head.append(script);
+  const player = document.createElement('shibuki-player');
+  player.setAttribute('src', `${server}/whep/${stream}`);
+  for (const name of ['statechange', 'firstframe', 'problem', 'qualitychange'])
+    player.addEventListener(name, ({ detail }) => window.events.push([name, detail?.kind ?? detail]));
+  main.append(player);
+});
