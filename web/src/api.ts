@@ -8,6 +8,49 @@ export interface Stream {
   audio: { codec: string } | null;
   /** RFC 3339; null while nobody publishes. */
   since: string | null;
+  publisher?: PublisherReport;
+  findings?: Finding[];
+}
+
+/** What the server found wrong with a publisher. */
+export interface Finding {
+  code: string;
+  severity: 'info' | 'warning' | 'error';
+  layer: string | null;
+  advice: string;
+  /** RFC 3339. */
+  firstSeen: string;
+  lastSeen: string;
+  active: boolean;
+}
+
+/** What comes from a publisher: totals from its beginning, rates of the last second. */
+export interface PublisherReport {
+  bitrate: number;
+  packets: number;
+  bytes: number;
+  lost: number;
+  /** 0 to 1. */
+  loss: number;
+  retransmitted: number;
+  nacked: number;
+  keyframeRequests: number;
+  answersKeyframeRequests: boolean | null;
+  roundTripMs: number | null;
+  layers: LayerReport[];
+}
+
+export interface LayerReport {
+  kind: 'audio' | 'video';
+  rid: string | null;
+  codec: string;
+  width: number | null;
+  height: number | null;
+  bitrate: number;
+  framesPerSecond: number;
+  lost: number;
+  keyframeIntervalMs: number | null;
+  keyframeAgeMs: number | null;
 }
 
 export interface Info {
@@ -23,9 +66,9 @@ export async function streams(): Promise<Stream[]> {
 }
 
 /** Null for a stream that nobody publishes or watches. */
-export async function stream(name: string): Promise<Stream | null> {
+export async function stream(name: string, key = ''): Promise<Stream | null> {
   try {
-    return (await get(`/api/v1/streams/${name}`)) as Stream;
+    return (await get(`/api/v1/streams/${name}`, key)) as Stream;
   } catch (error) {
     if (error instanceof Problem && error.status === 404) return null;
     throw error;
@@ -36,10 +79,19 @@ export async function info(): Promise<Info> {
   return (await get('/api/v1/info')) as Info;
 }
 
-async function get(path: string): Promise<unknown> {
-  const response = await fetch(path, { headers: { Accept: 'application/json' } }).catch(() => {
+export async function get(path: string, key = ''): Promise<unknown> {
+  return (await ask(path, 'GET', key)).json();
+}
+
+/** Throws a Problem where the answer is none of success. */
+export async function ask(path: string, method: string, key = '', body?: unknown): Promise<Response> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (key) headers.Authorization = `Bearer ${key}`;
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+  const response = await fetch(path, init).catch(() => {
     throw new Problem('network');
   });
   if (!response.ok) throw await problemFrom(response);
-  return response.json();
+  return response;
 }

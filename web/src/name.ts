@@ -29,3 +29,7 @@ export function whepUrl(origin: string, name: string): string {
 export function watchUrl(origin: string, name: string): string {
   return `${origin}/watch/${name}`;
 }
+
+export function embedUrl(origin: string, name: string): string {
+  return `${origin}/embed/${name}`;
+}

@@ -57,6 +57,8 @@ export interface PublisherStats extends Rates {
   /** What keeps the quality down: `none`, `cpu`, `bandwidth`, `other`. */
   limitation: string | null;
   encoder: string | null;
+  /** The lines of each layer's picture, the largest first. */
+  layers: number[];
   nackCount: number;
   pliCount: number;
   srtpCipher: string | null;
@@ -118,9 +120,10 @@ export class StatsReader {
     const fractions = remote.map(({ fractionLost }) => fractionLost).filter((f) => typeof f === 'number');
     const totals: Totals = {
       at: latest(outbound),
-      videoBytes: number(video?.bytesSent),
+      // All layers together.
+      videoBytes: sum(outbound, 'video', 'bytesSent'),
       audioBytes: number(audio?.bytesSent),
-      packets: number(video?.packetsSent) + number(audio?.packetsSent),
+      packets: sum(outbound, 'video', 'packetsSent') + number(audio?.packetsSent),
       lost: 0,
       jitterBufferDelay: 0,
       jitterBufferEmitted: 0,
@@ -133,6 +136,11 @@ export class StatsReader {
       framesEncoded: number(video?.framesEncoded),
       limitation: text(video?.qualityLimitationReason),
       encoder: text(video?.encoderImplementation),
+      layers: outbound
+        .filter(({ kind, bytesSent }) => kind === 'video' && number(bytesSent) > 0)
+        .map(({ frameHeight }) => number(frameHeight))
+        .filter((height) => height > 0)
+        .sort((a, b) => b - a),
       nackCount: number(video?.nackCount) + number(audio?.nackCount),
       pliCount: number(video?.pliCount),
       srtpCipher: cipher(entries),
@@ -190,6 +198,12 @@ function pick(entries: Entry[], kind: string): Entry | undefined {
   return entries
     .filter((entry) => entry.kind === kind)
     .sort((a, b) => number(b.frameHeight) - number(a.frameHeight))[0];
+}
+
+function sum(entries: Entry[], kind: string, member: string): number {
+  return entries
+    .filter((entry) => entry.kind === kind)
+    .reduce((all, entry) => all + number(entry[member]), 0);
 }
 
 function codec(entries: Entry[], stream: Entry | undefined): string | null {

@@ -16,8 +16,36 @@ export interface PublisherEvents {
 export interface PublisherSettings {
   /** A MIME type from `videoCodecs`; empty for the browser's own order. */
   codec: string;
-  /** Bits per second of video at most. */
+  /** Bits per second of video at most, of all layers together. */
   maxBitrate: number;
+  /** Smaller pictures besides, for viewers whose link is thin. */
+  simulcast: boolean;
+}
+
+/** Each layer's name, by how much its picture is smaller, and its share of the bitrate. */
+const LAYERS = [
+  { rid: 'q', scale: 4, share: 0.08 },
+  { rid: 'h', scale: 2, share: 0.24 },
+  { rid: 'f', scale: 1, share: 0.68 },
+];
+/** No layer is made that has fewer lines. */
+const SMALLEST = 150;
+
+/** The encodings of a picture of `height` lines, the smallest first, as browsers want them. */
+export function encodings(
+  height: number,
+  { codec, maxBitrate, simulcast }: PublisherSettings,
+): RTCRtpEncodingParameters[] {
+  const layers = simulcast ? LAYERS.filter(({ scale }) => scale === 1 || height / scale >= SMALLEST) : [];
+  if (layers.length < 2) return [{ maxBitrate }];
+  const whole = layers.reduce((sum, { share }) => sum + share, 0);
+  return layers.map(({ rid, scale, share }) => ({
+    rid,
+    scaleResolutionDownBy: scale,
+    maxBitrate: Math.round((maxBitrate * share) / whole),
+    // Without, browsers turn several encodings of these codecs into one with spatial layers.
+    ...(/vp9|av1/i.test(codec) ? { scalabilityMode: 'L1T1' } : {}),
+  }));
 }
 
 /** How often statistics are read, ms. */
@@ -96,7 +124,8 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
   }
 
   async configure(settings: PublisherSettings): Promise<void> {
-    const renegotiate = settings.codec !== this.#settings.codec;
+    const before = this.#settings;
+    const renegotiate = settings.codec !== before.codec || settings.simulcast !== before.simulcast;
     this.#settings = settings;
     const { pc } = this.#connection;
     if (!pc) return;
@@ -123,7 +152,7 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
       const transceiver = pc.addTransceiver(track, {
         direction: 'sendonly',
         streams: [stream],
-        ...(track.kind === 'video' ? { sendEncodings: [{ maxBitrate: this.#settings.maxBitrate }] } : {}),
+        ...(track.kind === 'video' ? { sendEncodings: encodings(lines(track), this.#settings) } : {}),
       });
       if (track.kind === 'video') this.#prefer(transceiver);
     }
@@ -147,8 +176,18 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
     const sender = pc.getSenders().find(({ track }) => track?.kind === 'video');
     if (!sender) return;
     const parameters = sender.getParameters();
-    for (const encoding of parameters.encodings) encoding.maxBitrate = this.#settings.maxBitrate;
+    const wanted = encodings(sender.track ? lines(sender.track) : 0, this.#settings);
+    for (const encoding of parameters.encodings) {
+      const match = wanted.find(({ rid }) => rid === encoding.rid) ?? wanted.at(-1);
+      if (match?.maxBitrate !== undefined) encoding.maxBitrate = match.maxBitrate;
+    }
     // A limit that cannot be set is no reason not to send.
     await sender.setParameters(parameters).catch(() => {});
   }
+}
+
+/** A picture's lines; a camera held upright has more of them than its name says. */
+function lines(track: MediaStreamTrack): number {
+  const { width = 1280, height = 720 } = track.getSettings();
+  return Math.min(width, height);
 }

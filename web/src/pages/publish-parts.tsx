@@ -42,6 +42,9 @@ export function PublisherFacts({ stats }: { stats: PublisherStats | null }) {
       <Facts
         rows={[
           ['Resolution', resolution(stats?.width ?? null, stats?.height ?? null)],
+          ...(stats && stats.layers.length > 1
+            ? [['Layers', stats.layers.map((height) => `${height}p`).join(', ')] as [string, string]]
+            : []),
           ['Frames per second', fixed(stats?.fps ?? null, 0, '')],
           ['Video', bitrate(stats?.videoBitrate ?? null)],
           ['Audio', bitrate(stats?.audioBitrate ?? null)],

@@ -131,6 +131,19 @@ export function Settings(props: Props) {
             onPick={(maxBitrate) => onSettings({ ...settings, maxBitrate: Number(maxBitrate) })}
             options={BITRATES.map((rate) => [String(rate), `${rate / 1e6} Mbit/s`])}
           />
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={settings.simulcast}
+              onChange={(event) => onSettings({ ...settings, simulcast: event.currentTarget.checked })}
+            />
+            <span>
+              Smaller pictures too <small>(simulcast)</small>
+            </span>
+            <small>
+              Viewers with a thin link then get a small picture instead of none. It takes more computing here.
+            </small>
+          </label>
         </>
       )}
       <label class="field">

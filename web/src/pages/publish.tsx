@@ -4,16 +4,17 @@ import { type Info, info } from '../api';
 import { type CaptureError, capture, captureObstacle, type Wish } from '../capture';
 import { expose } from '../hook';
 import { storedKey, storeKey } from '../keys';
-import { nameFromPath, watchUrl, whipUrl } from '../name';
+import { nameFromPath, whipUrl } from '../name';
 import type { Problem } from '../problem';
 import type { PublisherStats } from '../stats';
 import { AskName } from '../ui/askname';
-import { Snippet } from '../ui/copy';
 import { Bar, Notice } from '../ui/frame';
 import { type PublisherSettings, type PublisherState, WhipPublisher } from '../whip';
 import { explain } from '../words';
+import { Health } from './publish-health';
 import { Level, PublisherFacts, stateWords } from './publish-parts';
 import { Settings } from './publish-settings';
+import { Share } from './publish-share';
 
 const FIRST_WISH: Wish = {
   picture: 'camera',
@@ -26,7 +27,11 @@ const FIRST_WISH: Wish = {
 function Publish({ name }: { name: string }) {
   const [about, setAbout] = useState<Info | null>(null);
   const [wish, setWish] = useState(FIRST_WISH);
-  const [settings, setSettings] = useState<PublisherSettings>({ codec: '', maxBitrate: 2_500_000 });
+  const [settings, setSettings] = useState<PublisherSettings>({
+    codec: '',
+    maxBitrate: 2_500_000,
+    simulcast: true,
+  });
   const [key, setKey] = useState(storedKey('publish', name));
   const [stream, setStream] = useState<MediaStream | null>(null);
   const [asking, setAsking] = useState(false);
@@ -117,7 +122,6 @@ function Publish({ name }: { name: string }) {
   };
 
   const words = problem ? explain(problem, 'publish', about?.mediaPort ?? null) : null;
-  const watch = watchUrl(location.origin, name);
   return (
     <>
       <Bar>
@@ -160,15 +164,8 @@ function Publish({ name }: { name: string }) {
             </Notice>
           )}
           {words && <Notice tone={state === 'failed' ? 'error' : 'warn'} {...words} />}
-          <section aria-labelledby="watch-title">
-            <h2 id="watch-title">Watch at</h2>
-            <Snippet text={watch} label="the address to watch at" />
-            <p class="hint">
-              <a href={watch} target="_blank" rel="noreferrer">
-                Open it in a new tab
-              </a>
-            </p>
-          </section>
+          {state === 'connected' && <Health name={name} publishKey={key} />}
+          <Share name={name} />
           {sending && <PublisherFacts stats={stats} />}
         </div>
         <Settings
