@@ -2,8 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::arrivals::Arrivals;
 use super::feedback::{Status, TransportFeedback};
-use super::history::{Fate, History};
+use super::history::{Fate, History, Sent};
+use super::loss::Losses;
+use super::meter::Meter;
+use super::probing::{Probing, Verdict};
+use super::rate::{Rate, Usage};
+use super::reports::Reports;
 use crate::core::ids::Bitrate;
 
 /// Where an estimate starts, and what it keeps within.
@@ -57,44 +63,72 @@ pub struct Probe {
     pub bytes: usize,
 }
 
+/// No feedback for this long, a round trip and the queue aside, although packets were sent: receivers give it four to
+/// twenty times a second.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// Nothing of what was sent in this much time arrived, and then something did: the way was away, not too narrow.
+const OUTAGE: Duration = Duration::from_millis(300);
+
 /// One viewer's bandwidth estimator.
 #[derive(Debug)]
 pub struct Estimator {
     config: EstimatorConfig,
     history: History,
-    estimate: Estimate,
-    probe: Option<RunningProbe>,
-    probes: u8,
-    next_probe: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct RunningProbe {
-    bitrate: u64,
-    left: usize,
-    until: Instant,
+    arrivals: Arrivals,
+    losses: Losses,
+    sent: Meter,
+    rate: Rate,
+    probing: Probing,
+    reports: Reports,
+    source: Source,
+    rtt: Option<Duration>,
+    /// The newest packet that was reported, and its 64-ms reference time unwrapped.
+    reported: Option<u64>,
+    reference: Option<i64>,
+    /// The newest packet that counted for delays.
+    measured: Option<u64>,
+    heard: Instant,
+    first_unheard: Option<Instant>,
 }
 
 impl Estimator {
     pub fn new(now: Instant, config: EstimatorConfig) -> Self {
+        let [start, min, max] = [config.start, config.min, config.max].map(|rate| rate.0 as f64);
+        let max = max.max(min);
         Self {
             config,
             history: History::new(now),
-            estimate: Estimate {
-                bitrate: config.start.clamp(config.min, config.max),
-                loss: 0.0,
-                rtt: None,
-                queue: Duration::ZERO,
-                source: Source::Start,
-            },
-            probe: None,
-            probes: 0,
-            next_probe: now,
+            arrivals: Arrivals::new(),
+            losses: Losses::new(now),
+            sent: Meter::new(now),
+            rate: Rate::new(now, start, min, max),
+            probing: Probing::new(now),
+            reports: Reports::new(now, start.clamp(min, max), min, max),
+            source: Source::Start,
+            rtt: None,
+            reported: None,
+            reference: None,
+            measured: None,
+            heard: now,
+            first_unheard: None,
         }
     }
 
     pub fn estimate(&self) -> Estimate {
-        self.estimate
+        let transport_cc = matches!(self.source, Source::TransportCc | Source::Start);
+        let (bitrate, loss) = if transport_cc {
+            (self.rate.target(), self.losses.share())
+        } else {
+            (self.reports.target(), self.reports.loss())
+        };
+        Estimate {
+            bitrate: Bitrate(bitrate as u64),
+            loss,
+            rtt: self.rtt,
+            queue: self.arrivals.queue(),
+            source: self.source,
+        }
     }
 
     /// The transport-wide number that the next packet gets.
@@ -106,97 +140,227 @@ impl Estimator {
     /// [`next_seq`](Self::next_seq) before. To be called where the number is not written too, so that it is known what
     /// is sent. Allocates nothing.
     pub fn sent(&mut self, now: Instant, bytes: usize) -> u16 {
-        let mut cluster = 0;
-        if let Some(probe) = &mut self.probe {
-            cluster = self.probes;
-            probe.left = probe.left.saturating_sub(bytes);
-            if probe.left == 0 {
-                self.probe = None;
-            }
-        }
-        self.history.push(now, bytes, cluster) as u16
+        self.sent.add(now, bytes);
+        self.first_unheard.get_or_insert(now);
+        let train = self.probing.sent(now, self.history.next(), bytes);
+        self.history.push(now, bytes, train) as u16
     }
 
     /// Takes transport-wide feedback: the whole RTCP packet (RTPFB, format 15), header included, without padding.
+    /// Feedback about packets that were never sent is passed over.
     pub fn transport_feedback(&mut self, now: Instant, packet: &[u8]) {
-        let Some(feedback) = TransportFeedback::parse(packet) else {
+        let Some(feedback) = TransportFeedback::parse(packet).filter(|feedback| feedback.count > 0) else {
             return;
         };
         let Some(base) = self.history.number(feedback.base) else {
             return;
         };
-        if base + u64::from(feedback.count) > self.history.next() {
+        let end = base + u64::from(feedback.count);
+        if end > self.history.next() {
             return;
         }
-        self.estimate.source = Source::TransportCc;
-        let mut number = base;
-        for status in feedback.statuses() {
-            match status {
-                Status::Missing(run) => number += u64::from(run),
-                Status::Received(_) | Status::Untimed => {
-                    if let Some(sent) = self.history.get_mut(number) {
-                        sent.fate = Fate::Received;
-                        let sent = *sent;
-                        self.estimate.rtt = Some(self.history.age(&sent, now));
-                    }
-                    number += 1;
-                }
-            }
+        if self.source != Source::TransportCc {
+            self.source = Source::TransportCc;
         }
+        self.heard = now;
+        self.first_unheard = None;
+        self.losses.begin();
+        self.take(now, &feedback, base);
+        self.reported = self.reported.max(Some(end - 1));
+        self.conclude(now);
     }
 
-    /// Takes the receiver's own estimate. Counts only where no transport-wide feedback comes.
-    pub fn remb(&mut self, _now: Instant, bitrate: Bitrate) {
-        if self.estimate.source != Source::TransportCc {
-            self.estimate.source = Source::Remb;
-            self.estimate.bitrate = bitrate.clamp(self.config.min, self.config.max);
+    /// Takes the receiver's own estimate. Counts only where no transport-wide feedback comes, and no further than to
+    /// twice of what is sent.
+    pub fn remb(&mut self, now: Instant, bitrate: Bitrate) {
+        if self.source != Source::TransportCc {
+            self.source = Source::Remb;
+            let sending = self.sent.rate(now);
+            self.reports.remb(now, bitrate.0 as f64, sending);
         }
     }
 
     /// Takes a report block about one of the streams: the share lost since the last one, in 1/256, and the round trip
     /// that follows from it.
-    pub fn receiver_report(&mut self, _now: Instant, _fraction_lost: u8, rtt: Option<Duration>) {
-        if self.estimate.source == Source::Start {
-            self.estimate.source = Source::Reports;
+    pub fn receiver_report(&mut self, now: Instant, fraction_lost: u8, rtt: Option<Duration>) {
+        if self.source == Source::Start {
+            self.source = Source::Reports;
         }
-        if rtt.is_some() && self.estimate.source != Source::TransportCc {
-            self.estimate.rtt = rtt;
+        let sending = self.sent.rate(now);
+        self.reports
+            .report(now, f64::from(fraction_lost) / 256.0, sending);
+        if self.source != Source::TransportCc {
+            self.rtt = rtt.or(self.rtt);
         }
     }
 
     /// To be called about every 50 ms: notices what does not come any more.
     pub fn tick(&mut self, now: Instant) {
         self.history.fit(now);
-        if self.probe.is_some_and(|probe| now >= probe.until) {
-            self.probe = None;
+        let rtt = self.rtt.unwrap_or(Duration::from_millis(200));
+        let patience = SILENCE + rtt + self.arrivals.queue();
+        if let Some(verdict) = self.probing.tick(now, self.history.next() - 1, patience) {
+            self.heed(now, verdict);
+        }
+        if self.source == Source::TransportCc
+            && let Some(unheard) = self.first_unheard
+            && now.saturating_duration_since(unheard.max(self.heard)) > patience
+        {
+            self.rate.silence();
+            self.heard = now;
         }
     }
 
     /// A probe for `wanted` bits per second in all, if that is more than is proven and if it may be tried now: probes
     /// cost a bounded share of what is sent, and come more rarely after failures. It runs from now on, until so many
-    /// bytes were [`sent`](Self::sent), whatever they are; or until it takes too long. Ask again at each
-    /// tick as long as more is wanted.
+    /// bytes were [`sent`](Self::sent), whatever they are; or until it takes too long. Its rate may be less than what
+    /// is wanted, for a first step. Ask again at each tick as long as more is wanted.
     pub fn probe(&mut self, now: Instant, wanted: Bitrate) -> Option<Probe> {
-        if self.probe.is_some() || now < self.next_probe || wanted <= self.estimate.bitrate {
+        let wanted = wanted.clamp(self.config.min, self.config.max).0 as f64;
+        let proven = self.estimate().bitrate.0 as f64;
+        let jitter = self.arrivals.jitter();
+        let calm = !self.rate.is_overused() && self.arrivals.queue() < Duration::from_millis(15) + jitter;
+        if wanted <= proven || !calm || matches!(self.source, Source::Remb | Source::Reports) {
             return None;
         }
-        self.next_probe = now + Duration::from_secs(2);
-        self.probes = self.probes.checked_add(1).unwrap_or(1);
-        let bitrate = wanted.clamp(self.config.min, self.config.max);
-        let left = (bitrate.0 / 8 / 25) as usize;
-        self.probe = Some(RunningProbe {
-            bitrate: bitrate.0,
-            left,
-            until: now + Duration::from_millis(200),
-        });
-        self.probing()
+        let sending = self.sent.rate(now);
+        if !self
+            .probing
+            .begin(now, wanted, proven.max(sending), sending, jitter)
+        {
+            return None;
+        }
+        self.probing.left()
     }
 
     /// What is left of the probe that is running.
     pub fn probing(&self) -> Option<Probe> {
-        self.probe.map(|probe| Probe {
-            bitrate: Bitrate(probe.bitrate),
-            bytes: probe.left,
-        })
+        self.probing.left()
+    }
+
+    /// Enters what the feedback says into the books.
+    fn take(&mut self, now: Instant, feedback: &TransportFeedback, base: u64) {
+        let mut arrival = self.unwrap_reference(feedback.reference) * 64_000;
+        let mut number = base;
+        let mut newest = None;
+        for status in feedback.statuses() {
+            match status {
+                Status::Missing(run) => {
+                    let end = number + u64::from(run);
+                    self.missing(now, number.max(self.history.oldest()), end);
+                    number = end;
+                    continue;
+                }
+                Status::Received(delta) => {
+                    arrival += i64::from(delta) * 250;
+                    self.received(now, number, Some(arrival as u32));
+                }
+                Status::Untimed => self.received(now, number, None),
+            }
+            newest = Some(number);
+            number += 1;
+        }
+        if let Some(sent) = newest.and_then(|newest| self.history.get(newest)) {
+            let sample = self.history.age(sent, now);
+            // The receiver's wait for its next feedback is in some samples more than in others.
+            self.rtt = Some(self.rtt.map_or(sample, |rtt| {
+                if sample < rtt {
+                    (rtt + sample) / 2
+                } else {
+                    (rtt * 15 + sample) / 16
+                }
+            }));
+        }
+    }
+
+    fn received(&mut self, now: Instant, number: u64, arrival: Option<u32>) {
+        let Some(sent) = self.history.get_mut(number) else {
+            return;
+        };
+        let fate = std::mem::replace(&mut sent.fate, Fate::Received);
+        let sent = *sent;
+        match fate {
+            Fate::Received => return,
+            Fate::Lost => {
+                self.losses.came_late(now);
+                self.probing.came_late(sent.probe);
+            }
+            Fate::Unknown => self.losses.received(now),
+        }
+        let Some(arrival) = arrival else { return };
+        if sent.probe != 0 {
+            self.probing.received(&sent, arrival);
+        }
+        if self.measured.is_none_or(|measured| number > measured) {
+            self.measured = Some(number);
+            self.arrivals.add(sent.at(), arrival, sent.bytes);
+        }
+    }
+
+    /// Packets from `first` up to, but not including, `end` were not received.
+    fn missing(&mut self, now: Instant, first: u64, end: u64) {
+        let sent_at = |number| self.history.get(number).map(Sent::at);
+        let span = sent_at(end - 1)
+            .zip(sent_at(first))
+            .map_or(0, |(last, first)| last.wrapping_sub(first));
+        let outage = u128::from(span) > OUTAGE.as_micros();
+        for number in first..end {
+            let Some(sent) = self.history.get_mut(number) else {
+                break;
+            };
+            if sent.fate == Fate::Unknown {
+                sent.fate = Fate::Lost;
+                let train = sent.probe;
+                if !outage || number == first {
+                    self.losses.lost(now);
+                }
+                if train != 0 {
+                    self.probing.lost(train);
+                }
+            }
+        }
+    }
+
+    /// What follows from the books as they are now.
+    fn conclude(&mut self, now: Instant) {
+        let sending = self.sent.rate(now);
+        let loss = self.losses.share();
+        let usage = self.rate.update(now, &mut self.arrivals, sending, loss);
+        if usage == Usage::OveruseBegins && self.rate.was_raised(now) {
+            self.probing.disproved(now);
+        }
+        let queueing = self.rate.is_queueing(&self.arrivals);
+        if self.losses.overload(now, sending, queueing) {
+            let arriving = self.arrivals.lately(Duration::from_millis(100));
+            self.rate
+                .losing(arriving.map_or(sending * (1.0 - self.losses.share()), |carried| carried.rate));
+        }
+        if let Some(reported) = self.reported
+            && let Some(verdict) = self.probing.reported(now, reported, self.losses.natural())
+        {
+            self.heed(now, verdict);
+        }
+    }
+
+    fn heed(&mut self, now: Instant, verdict: Verdict) {
+        match verdict {
+            Verdict::Carried(rate) | Verdict::Doubtful(rate) => self.rate.proven(now, rate),
+            // A little less than what came through: it filled the way.
+            Verdict::TooMuch(rate) if !self.rate.is_overused() => self.rate.proven(now, rate * 0.95),
+            Verdict::TooMuch(_) | Verdict::Unclear => {}
+        }
+    }
+
+    /// The reference time without its wrap at 2²⁴ (12 days).
+    fn unwrap_reference(&mut self, reference: i32) -> i64 {
+        let unwrapped = match self.reference {
+            None => reference.into(),
+            Some(last) => {
+                let step = (reference - last as i32) << 8 >> 8;
+                last + i64::from(step)
+            }
+        };
+        self.reference = Some(unwrapped);
+        unwrapped
     }
 }

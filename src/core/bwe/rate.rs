@@ -1,0 +1,196 @@
+//! What the way is believed to carry, by queues and losses.
+
+use std::time::{Duration, Instant};
+
+use super::arrivals::{Arrivals, Carried};
+
+/// A queue that stands longer than this, plus the jitter, is ours to drain.
+const OVERUSED: Duration = Duration::from_millis(30);
+/// One that is shorter than this, plus half the jitter, is none.
+const DRAINED: Duration = Duration::from_millis(12);
+/// Time over which a busy way's rate is measured: to believe it if it is less than what was thought, ...
+const GLANCE: Duration = Duration::from_millis(60);
+/// ... and to believe it if it is more.
+const LOOK: Duration = Duration::from_millis(120);
+/// Of what a busy way carries: while its queue drains, ...
+const DRAINING: f64 = 0.85;
+/// ... and after it.
+const AFTERWARDS: f64 = 0.95;
+/// A rate that arrived for this long without a queue is carried.
+const PROVEN: Duration = Duration::from_millis(300);
+/// Beyond what arrives, the estimate may be so much higher without proof: layers vary by about as much.
+const HEADROOM: f64 = 1.2;
+/// With more lost than this, it may not be higher than what arrives.
+const LITTLE_LOSS: f64 = 0.02;
+/// By which factor it grows in a second where it may.
+const GROWTH: f64 = 1.08;
+/// A queue that stands for this long although little is sent is somebody else's, or a longer route.
+const NOT_OURS: Duration = Duration::from_millis(1_500);
+
+/// The rate by delay and loss.
+#[derive(Debug)]
+pub struct Rate {
+    target: f64,
+    min: f64,
+    max: f64,
+    overuse: Option<Overuse>,
+    grown: Instant,
+    raised: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Overuse {
+    /// What the way carries, measured while it is busy.
+    carries: f64,
+    /// Since when less is sent than that.
+    relieved: Option<Instant>,
+}
+
+/// What an update showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    Normal,
+    /// A queue of ours stands on the way; with this update it was noticed.
+    OveruseBegins,
+    Overuse,
+}
+
+impl Rate {
+    pub fn new(now: Instant, start: f64, min: f64, max: f64) -> Self {
+        Self {
+            target: start.clamp(min, max),
+            min,
+            max,
+            overuse: None,
+            grown: now,
+            raised: None,
+        }
+    }
+
+    /// Bits per second.
+    pub fn target(&self) -> f64 {
+        self.target
+    }
+
+    /// Packets wait on the way for longer than jitter makes them, whoever sent what they wait for.
+    pub fn is_queueing(&self, arrivals: &Arrivals) -> bool {
+        arrivals.queue() >= DRAINED + arrivals.jitter() / 2
+    }
+
+    pub fn is_overused(&self) -> bool {
+        self.overuse.is_some()
+    }
+
+    /// True where the target was raised by a train in the last five seconds.
+    pub fn was_raised(&self, now: Instant) -> bool {
+        self.raised
+            .is_some_and(|raised| now.saturating_duration_since(raised) < Duration::from_secs(5))
+    }
+
+    /// Takes what feedback showed; `sending` in bits per second.
+    pub fn update(&mut self, now: Instant, arrivals: &mut Arrivals, sending: f64, loss: f64) -> Usage {
+        let queue = arrivals.queue();
+        let jitter = arrivals.jitter();
+        let busy = arrivals.busy(DRAINED + jitter / 2);
+        match &mut self.overuse {
+            None if queue > OVERUSED + jitter => {
+                let Some(busy) = busy.filter(|busy| busy.span >= GLANCE) else {
+                    return Usage::Normal;
+                };
+                self.overuse = Some(Overuse {
+                    carries: busy.rate,
+                    relieved: None,
+                });
+                self.believe(busy);
+                return Usage::OveruseBegins;
+            }
+            None => {
+                if queue < DRAINED + jitter / 2 {
+                    arrivals.learn_jitter();
+                }
+                self.grow(now, arrivals, loss);
+                return Usage::Normal;
+            }
+            Some(overuse) if queue < DRAINED + jitter / 2 => {
+                let afterwards = overuse.carries * AFTERWARDS;
+                self.overuse = None;
+                self.set(self.target.max(afterwards));
+                self.grown = now;
+                return Usage::Normal;
+            }
+            Some(overuse) => {
+                if sending > overuse.carries {
+                    overuse.relieved = None;
+                } else {
+                    let since = *overuse.relieved.get_or_insert(now);
+                    if now.saturating_duration_since(since) > NOT_OURS + queue {
+                        arrivals.forget_base();
+                        self.overuse = None;
+                        return Usage::Normal;
+                    }
+                }
+            }
+        }
+        // What is measured while less is sent than the way carries is what is sent, where others fill the queue.
+        if let Some(busy) = busy
+            && busy.span >= GLANCE
+            && let Some(overuse) = &mut self.overuse
+            && (overuse.relieved.is_none() || (busy.rate > overuse.carries && busy.span >= LOOK))
+        {
+            overuse.carries = busy.rate;
+            self.believe(busy);
+        }
+        Usage::Overuse
+    }
+
+    /// Losses show that the way is full; `arriving` is what it carries.
+    pub fn losing(&mut self, arriving: f64) {
+        if let Some(overuse) = &mut self.overuse {
+            overuse.carries = overuse.carries.min(arriving);
+        }
+        self.set(self.target.min(arriving));
+    }
+
+    /// A train arrived at so many bits per second.
+    pub fn proven(&mut self, now: Instant, rate: f64) {
+        if rate > self.target {
+            self.raised = Some(now);
+            self.set(rate);
+        }
+    }
+
+    /// Nothing is heard any more.
+    pub fn silence(&mut self) {
+        self.set(self.target * 0.7);
+    }
+
+    fn believe(&mut self, busy: Carried) {
+        let draining = busy.rate * DRAINING;
+        if draining < self.target || busy.span >= LOOK {
+            self.set(draining);
+        }
+    }
+
+    fn grow(&mut self, now: Instant, arrivals: &Arrivals, loss: f64) {
+        let Some(lately) = arrivals.lately(PROVEN) else {
+            self.grown = now;
+            return;
+        };
+        let elapsed = now
+            .saturating_duration_since(self.grown)
+            .min(Duration::from_millis(500));
+        self.grown = now;
+        let grown = self.target * GROWTH.powf(elapsed.as_secs_f64());
+        let arriving = lately.rate;
+        let target = if loss < LITTLE_LOSS {
+            arriving.max(grown.min(arriving * HEADROOM))
+        } else {
+            grown.min(arriving)
+        };
+        self.set(self.target.max(target));
+    }
+
+    fn set(&mut self, target: f64) {
+        self.target = target.clamp(self.min, self.max);
+    }
+}
