@@ -70,6 +70,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// Nothing of what was sent in this much time arrived, and then something did: the way was away, not too narrow.
 const OUTAGE: Duration = Duration::from_millis(300);
 
+/// What a train towards a receiver that estimates itself is made as long for.
+const REMB_JITTER: Duration = Duration::from_millis(50);
+
 /// One viewer's bandwidth estimator.
 #[derive(Debug)]
 pub struct Estimator {
@@ -211,6 +214,11 @@ impl Estimator {
         }
     }
 
+    /// Bytes it takes: 7 KiB, and up to 35 KiB where so many packets are sent in a second.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.history.memory()
+    }
+
     /// A probe for `wanted` bits per second in all, if that is more than is proven and if it may be tried now: probes
     /// cost a bounded share of what is sent, and come more rarely after failures. It runs from now on, until so many
     /// bytes were [`sent`](Self::sent), whatever they are; or until it takes too long. Its rate may be less than what
@@ -220,9 +228,16 @@ impl Estimator {
         let proven = self.estimate().bitrate.0 as f64;
         let jitter = self.arrivals.jitter();
         let calm = !self.rate.is_overused() && self.arrivals.queue() < Duration::from_millis(15) + jitter;
-        if wanted <= proven || !calm || matches!(self.source, Source::Remb | Source::Reports) {
+        // With losses alone, nothing would show what a probe did.
+        if wanted <= proven || !calm || self.source == Source::Reports {
             return None;
         }
+        // The receiver's own estimate follows what arrives, not single packets: it takes as long a train as there is.
+        let jitter = if self.source == Source::Remb {
+            REMB_JITTER
+        } else {
+            jitter
+        };
         let sending = self.sent.rate(now);
         if !self
             .probing
@@ -356,7 +371,7 @@ impl Estimator {
         let unwrapped = match self.reference {
             None => reference.into(),
             Some(last) => {
-                let step = (reference - last as i32) << 8 >> 8;
+                let step = reference.wrapping_sub(last as i32) << 8 >> 8;
                 last + i64::from(step)
             }
         };

@@ -109,6 +109,11 @@ impl History {
         Duration::from_micros(now.wrapping_sub(sent.at).into())
     }
 
+    /// Bytes it takes beside itself.
+    pub fn memory(&self) -> usize {
+        std::mem::size_of_val(&*self.slots)
+    }
+
     /// Makes room where packets leave the history too early.
     pub fn fit(&mut self, now: Instant) {
         let len = self.slots.len();

@@ -27,6 +27,8 @@
 
 pub mod arrivals;
 pub mod estimator;
+#[cfg(test)]
+mod estimator_tests;
 pub mod feedback;
 #[cfg(test)]
 mod feedback_tests;

@@ -63,7 +63,7 @@ impl FeedbackReceiver {
         Some(write(
             base as u16,
             reference as i32,
-            self.count - 1,
+            self.count.wrapping_sub(1),
             &symbols,
             &deltas,
         ))
