@@ -1,10 +1,12 @@
-//! What a packet costs: the floor, the rewriter alone, and the whole way through the engine.
+//! What a packet costs: the floor, the rewriter alone, the whole way through the engine, and the bandwidth estimate.
 
 mod support;
 
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use shibuki::core::bwe::receiver::FeedbackReceiver;
+use shibuki::core::bwe::{Estimator, EstimatorConfig};
 use shibuki::core::egress::rewriter::Rewriter;
 use shibuki::core::ids::SeqNo;
 use shibuki::core::media::Codec;
@@ -117,5 +119,53 @@ fn forward(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, floor, rewrite, forward);
+/// The bandwidth estimate: noting a packet that goes out, a tenth of a second of feedback, and feedback that claims as
+/// much as it can about packets that were sent.
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+fn estimate(criterion: &mut Criterion) {
+    /// 5 Mbit/s.
+    const PACKETS: u16 = 52;
+    let mut now = Instant::now();
+    let began = now;
+    let mut estimator = Estimator::new(now, EstimatorConfig::default());
+    let mut receiver = FeedbackReceiver::default();
+    let mut group = criterion.benchmark_group("estimate");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("sent", |bencher| {
+        bencher.iter(|| {
+            now += Duration::from_millis(2);
+            std::hint::black_box(estimator.sent(now, 1_200))
+        });
+    });
+    group.bench_function("feedback_of_100_ms", |bencher| {
+        bencher.iter_custom(|times| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..times {
+                for _ in 0..PACKETS {
+                    now += Duration::from_millis(2);
+                    let seq = estimator.sent(now, 1_200);
+                    receiver.received(seq, now - began + Duration::from_millis(20));
+                }
+                let feedback = receiver.feedback().expect("packets were received");
+                let before = Instant::now();
+                estimator.transport_feedback(now, &feedback);
+                estimator.tick(now);
+                spent += before.elapsed();
+            }
+            spent
+        });
+    });
+    // 28,672 packets, none of them received.
+    let base = estimator.next_seq().wrapping_sub(0x7000).to_be_bytes();
+    let mut absurd = vec![
+        0x8f, 205, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, base[0], base[1], 0x70, 0, 0, 0, 0, 0,
+    ];
+    absurd.extend([0x1f, 0xff, 0x1f, 0xff, 0x1f, 0xff, 0x1f, 0xff, 0, 0, 0, 0]);
+    group.bench_function("absurd_feedback", |bencher| {
+        bencher.iter(|| estimator.transport_feedback(now, &absurd));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, floor, rewrite, forward, estimate);
 criterion_main!(benches);

@@ -360,8 +360,12 @@ impl Estimator {
     fn heed(&mut self, now: Instant, verdict: Verdict) {
         match verdict {
             Verdict::Carried(rate) | Verdict::Doubtful(rate) => self.rate.proven(now, rate),
-            // A little less than what came through: it filled the way.
-            Verdict::TooMuch(rate) if !self.rate.is_overused() => self.rate.proven(now, rate * 0.95),
+            Verdict::TooMuch(rate) if rate > 0.0 && !self.rate.is_overused() => {
+                // A little less than what came through: it filled the way.
+                let rate = rate * 0.95;
+                self.rate.proven(now, rate);
+                self.rate.refuted(rate, &self.arrivals);
+            }
             Verdict::TooMuch(_) | Verdict::Unclear => {}
         }
     }

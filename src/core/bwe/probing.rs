@@ -31,6 +31,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PENALTY: Duration = Duration::from_millis(1_000);
 /// ... up to this, so that a way that recovers is found within seconds.
 const LARGEST_PENALTY: Duration = Duration::from_secs(4);
+/// The longest pause after a rate that seemed proven and was too much, ...
+const LARGEST_DISPROOF: Duration = Duration::from_secs(30);
+/// ... and the time after which that is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// A rate is carried when it arrives at so much of it, ...
 const CARRIED: f64 = 0.9;
 /// ... and with no more than this lost beyond what the way loses anyway.
@@ -50,6 +54,8 @@ pub struct Probing {
     credit: f64,
     next: Instant,
     penalty: Duration,
+    disproved: Option<Instant>,
+    disproof: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +107,8 @@ impl Probing {
             credit: SAVED,
             next: now,
             penalty: PENALTY,
+            disproved: None,
+            disproof: LARGEST_PENALTY,
         }
     }
 
@@ -224,10 +232,16 @@ impl Probing {
         (reported >= last).then(|| self.judge(now, natural))
     }
 
-    /// A rate that a train seemed to prove was too much after all.
+    /// A rate that a train seemed to prove was too much after all: it takes longer and longer until the next one, so
+    /// that what just does not fit is not tried over and over.
     pub fn disproved(&mut self, now: Instant) {
-        self.penalty = LARGEST_PENALTY;
-        self.next = self.next.max(now + self.penalty);
+        let forgotten = |before| now.saturating_duration_since(before) > FORGOTTEN;
+        if self.disproved.is_none_or(forgotten) {
+            self.disproof = LARGEST_PENALTY;
+        }
+        self.disproved = Some(now);
+        self.next = self.next.max(now + self.disproof);
+        self.disproof = (self.disproof * 2).min(LARGEST_DISPROOF);
     }
 
     fn judge(&mut self, now: Instant, natural: f64) -> Verdict {
@@ -274,7 +288,7 @@ impl Train {
         let received = 8e6 / arrival.max(departure) / (1.0 - loss.min(natural).min(0.5));
         let chance = DOUBT * (loss * (1.0 - loss) / reported).sqrt();
         if loss - chance > natural + LOST {
-            Verdict::TooMuch(received * (1.0 - loss))
+            Verdict::TooMuch(received)
         } else if share >= CARRIED {
             Verdict::Carried(received)
         } else if share + doubt < CARRIED {

@@ -12,10 +12,14 @@ const DRAINED: Duration = Duration::from_millis(12);
 const GLANCE: Duration = Duration::from_millis(60);
 /// ... and to believe it if it is more.
 const LOOK: Duration = Duration::from_millis(120);
-/// Of what a busy way carries: while its queue drains, ...
+/// Of what a busy way carries: where its queue has to be drained, ...
 const DRAINING: f64 = 0.85;
-/// ... and after it.
+/// ... and where it has not, or was.
 const AFTERWARDS: f64 = 0.95;
+/// A queue up to this drains by itself if it is of a large picture, ...
+const LARGE: Duration = Duration::from_millis(100);
+/// ... as it would within this time.
+const PASSING: Duration = Duration::from_millis(300);
 /// A rate that arrived for this long without a queue is carried.
 const PROVEN: Duration = Duration::from_millis(300);
 /// Beyond what arrives, the estimate may be so much higher without proof: layers vary by about as much.
@@ -40,6 +44,7 @@ pub struct Rate {
 
 #[derive(Clone, Copy, Debug)]
 struct Overuse {
+    began: Instant,
     /// What the way carries, measured while it is busy.
     carries: f64,
     /// Since when less is sent than that.
@@ -98,10 +103,11 @@ impl Rate {
                     return Usage::Normal;
                 };
                 self.overuse = Some(Overuse {
+                    began: now,
                     carries: busy.rate,
                     relieved: None,
                 });
-                self.believe(busy);
+                self.believe(busy, queue, Duration::ZERO);
                 return Usage::OveruseBegins;
             }
             None => {
@@ -138,7 +144,8 @@ impl Rate {
             && (overuse.relieved.is_none() || (busy.rate > overuse.carries && busy.span >= LOOK))
         {
             overuse.carries = busy.rate;
-            self.believe(busy);
+            let lasts = now.saturating_duration_since(overuse.began);
+            self.believe(busy, queue, lasts);
         }
         Usage::Overuse
     }
@@ -159,15 +166,22 @@ impl Rate {
         }
     }
 
+    /// A train at more than the target arrived more slowly than that, at so many bits per second.
+    pub fn refuted(&mut self, rate: f64, arrivals: &Arrivals) {
+        let lately = arrivals.lately(PROVEN).map_or(0.0, |lately| lately.rate);
+        self.set(self.target.min(rate.max(lately)));
+    }
+
     /// Nothing is heard any more.
     pub fn silence(&mut self) {
         self.set(self.target * 0.7);
     }
 
-    fn believe(&mut self, busy: Carried) {
-        let draining = busy.rate * DRAINING;
-        if draining < self.target || busy.span >= LOOK {
-            self.set(draining);
+    fn believe(&mut self, busy: Carried, queue: Duration, lasts: Duration) {
+        let burst = queue < LARGE && lasts < PASSING;
+        let believed = busy.rate * if burst { AFTERWARDS } else { DRAINING };
+        if believed < self.target || busy.span >= LOOK {
+            self.set(believed);
         }
     }
 

@@ -155,6 +155,26 @@ fn an_encoder_that_follows_the_estimate_uses_the_way() {
 }
 
 #[test]
+fn it_stays_near_what_the_way_carries() {
+    for rate in [0.5e6, 0.7e6, 1.2e6, 1.7e6, 2e6, 3e6, 4.2e6, 5e6] {
+        for jitter in [0.0, 0.03] {
+            let conditions = Conditions {
+                jitter,
+                ..Conditions::rate(rate)
+            };
+            let outcome = run(&Trial {
+                seconds: 60.0,
+                ..steady(layers(), conditions)
+            });
+            let case = format!("{rate} bit/s, jitter {jitter} s");
+            let [least, mean, most] = spread(&outcome, 5.0, 60.0).map(|estimate| estimate / rate);
+            assert!(least > 0.75 && most < 1.15, "{case}: {least} to {most}");
+            assert!((0.9..1.05).contains(&mean), "{case}: {mean}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_sent_is_not_believed() {
     // Half an hour of a small picture on a wide way proves a small rate, and no more with time.
     let outcome = run(&Trial {
