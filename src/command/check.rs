@@ -29,15 +29,15 @@ pub(super) fn check(config: &Config) -> Result<String, CommandError> {
         let who = if settings.api.keys.load().is_open(right) {
             "anybody".to_owned()
         } else {
-            let mut ways = vec![format!("{keys} keys")];
-            ways.extend((!config.tokens.is_empty()).then(|| "signed keys".to_owned()));
+            let mut ways = vec![format!("who has one of {keys} keys")];
+            ways.extend((!config.tokens.is_empty()).then(|| "a signed key".to_owned()));
             ways.extend(
                 config
                     .hook
                     .as_ref()
                     .map(|hook| format!("whom {} admits", hook.url)),
             );
-            ways.join(", ")
+            ways.join(", or ")
         };
         line(&format!("may {}", right.as_str()), who);
     }

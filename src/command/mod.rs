@@ -2,8 +2,10 @@
 //!
 //! - [`key`]: makes keys.
 //! - [`check`]: tells what the configuration amounts to.
+//! - [`doctor`]: whether this machine can do it.
 
 mod check;
+mod doctor;
 mod key;
 
 use crate::config::{Command, Config, KeyCommand};
@@ -17,6 +19,11 @@ pub enum CommandError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Tokens(#[from] TokenSettingsError),
+    #[error("cannot start threads: {0}")]
+    Runtime(std::io::Error),
+    /// The doctor's whole report: something in it will not work.
+    #[error("this will not work:\n{0}")]
+    Doctor(String),
     #[error("{0}")]
     Usage(&'static str),
 }
@@ -25,5 +32,6 @@ pub fn run(command: &Command, config: &Config) -> Result<String, CommandError> {
     match command {
         Command::Key(KeyCommand::New(new)) => key::new(new, config),
         Command::CheckConfig => check::check(config),
+        Command::Doctor => doctor::run(config),
     }
 }

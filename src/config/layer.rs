@@ -56,6 +56,8 @@ pub enum Command {
     Key(KeyCommand),
     /// Read the configuration, say what is in force or what is wrong, and end
     CheckConfig,
+    /// Look whether this machine can do what the configuration asks: ports, addresses, clock, limits, a session
+    Doctor,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]

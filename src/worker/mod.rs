@@ -26,5 +26,5 @@ use crate::core::machine::Machine;
 
 pub use counters::{Counters, Drop, Snapshot};
 pub use inbox::{Full, Inbox};
-pub use socket::bind;
+pub use socket::{bind, granted_buffers, max_segments};
 pub use supervisor::{Failure, Settings, Workers, start};

@@ -54,6 +54,20 @@ fn bind_first(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// The smaller of a socket's buffers as the kernel grants them, and what is asked for, in bytes.
+pub fn granted_buffers() -> io::Result<(usize, usize)> {
+    let socket = unbound((Ipv4Addr::LOCALHOST, 0).into())?;
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
+    Ok((granted, BUFFER_BYTES))
+}
+
+/// How many datagrams one system call can send by GSO; 1 where the kernel has none.
+pub fn max_segments() -> io::Result<usize> {
+    let socket: UdpSocket = unbound((Ipv4Addr::LOCALHOST, 0).into())?.into();
+    let state = UdpSocketState::new((&socket).into())?;
+    Ok(state.max_gso_segments().into())
+}
+
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
