@@ -30,9 +30,18 @@ fn the_doctor_says_what_will_not_work() {
 
 #[test]
 fn a_configuration_is_checked_without_a_start() {
-    let (output, text) = shibuki(&["--http", "127.0.0.1:9000", "--keys-publish", "hush", "check-config"]);
+    let (output, text) = shibuki(&[
+        "--http",
+        "127.0.0.1:9000",
+        "--keys-publish",
+        "hush",
+        "check-config",
+    ]);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("127.0.0.1:9000") && text.contains("one of 1 keys"), "{text}");
+    assert!(
+        text.contains("127.0.0.1:9000") && text.contains("one of 1 keys"),
+        "{text}"
+    );
     assert!(!text.contains("hush"), "{text}");
     for bad in [
         &["--keys-public-key", "/nowhere.pem", "check-config"][..],

@@ -78,7 +78,9 @@ async fn connect(http: SocketAddr, local: IpAddr) -> Result<(), Box<dyn Error>> 
     loop {
         while let Some(message) = peer.poll_write() {
             // An address of the other family cannot be reached from this socket; there are others.
-            let _ = socket.send_to(&message.message, message.transport.peer_addr).await;
+            let _ = socket
+                .send_to(&message.message, message.transport.peer_addr)
+                .await;
         }
         while let Some(event) = peer.poll_event() {
             if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {
@@ -90,7 +92,9 @@ async fn connect(http: SocketAddr, local: IpAddr) -> Result<(), Box<dyn Error>> 
             }
         }
         while peer.poll_read().is_some() {}
-        let next = peer.poll_timeout().map_or(Instant::now() + PATIENCE, Instant::from_std);
+        let next = peer
+            .poll_timeout()
+            .map_or(Instant::now() + PATIENCE, Instant::from_std);
         tokio::select! {
             () = sleep_until(next) => peer.handle_timeout(now())?,
             received = socket.recv_from(&mut buffer) => {

@@ -82,21 +82,36 @@ fn ports(config: &Config, findings: &mut Findings) {
         ),
         Err(error) => findings.add(Grade::Bad, what, format!("{address}: {error}")),
     };
-    judge("HTTP port", config.http, std::net::TcpListener::bind(config.http).map(drop));
-    judge("media port", config.media, worker::bind(config.media, 1).map(drop));
+    judge(
+        "HTTP port",
+        config.http,
+        std::net::TcpListener::bind(config.http).map(drop),
+    );
+    judge(
+        "media port",
+        config.media,
+        worker::bind(config.media, 1).map(drop),
+    );
 }
 
 fn reachable(config: &Config, findings: &mut Findings) -> Vec<SocketAddr> {
     let interfaces = addresses::of_interfaces().unwrap_or_default();
     let candidates = addresses::candidates(config.media, &config.public_ips, &interfaces);
-    let list: Vec<String> = candidates.iter().map(|address| address.ip().to_string()).collect();
+    let list: Vec<String> = candidates
+        .iter()
+        .map(|address| address.ip().to_string())
+        .collect();
     let list = list.join(", ");
     let public = |address: &SocketAddr| match address.ip() {
         IpAddr::V4(v4) => !(v4.is_private() || v4.is_loopback() || v4.is_link_local()),
         IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
     };
     if candidates.is_empty() {
-        findings.add(Grade::Bad, "addresses", "none: no client can send media here; set --public-ip");
+        findings.add(
+            Grade::Bad,
+            "addresses",
+            "none: no client can send media here; set --public-ip",
+        );
     } else if candidates.iter().any(public) {
         findings.add(Grade::Good, "addresses", list);
     } else {
@@ -117,7 +132,11 @@ fn clock(findings: &mut Findings) {
     }
     // Made by systemd-timesyncd once it is in step; others keep time without telling.
     let in_step = std::path::Path::new("/run/systemd/timesync/synchronized").exists();
-    let found = if in_step { "in step with a time server" } else { "plausible; whether NTP keeps it cannot be seen" };
+    let found = if in_step {
+        "in step with a time server"
+    } else {
+        "plausible; whether NTP keeps it cannot be seen"
+    };
     findings.add(Grade::Good, "clock", format!("{shown}, {found}"));
 }
 
@@ -193,7 +212,11 @@ async fn session(mut settings: ServerConfig, candidates: &[SocketAddr], findings
                 "session",
                 format!("from {local}: connected in {} ms", took.as_millis()),
             ),
-            Err(why) => findings.add(Grade::Bad, "session", format!("from {local}: {why}; a firewall on UDP?")),
+            Err(why) => findings.add(
+                Grade::Bad,
+                "session",
+                format!("from {local}: {why}; a firewall on UDP?"),
+            ),
         }
     }
     server.stop().await;
