@@ -34,7 +34,6 @@ struct Group {
     last_arrival: u32,
     least_delay: i32,
     bytes: u32,
-    packets: u32,
 }
 
 /// Rate of arrival over some time.
@@ -43,7 +42,8 @@ pub struct Carried {
     /// Bits per second.
     pub rate: f64,
     pub span: Duration,
-    pub packets: u32,
+    /// How much longer the packets took to arrive than to be sent; 1 where their queue did not grow.
+    pub stretch: f64,
 }
 
 /// Groups of packets lately, in the order of sending.
@@ -103,7 +103,6 @@ impl Arrivals {
                     last_arrival: arrival,
                     least_delay: delay,
                     bytes: 0,
-                    packets: 0,
                 };
             }
         }
@@ -115,7 +114,6 @@ impl Arrivals {
             }
             group.least_delay = group.least_delay.min(delay);
             group.bytes += u32::from(bytes);
-            group.packets += 1;
         }
     }
 
@@ -180,7 +178,7 @@ impl Arrivals {
     fn carried(&self, goes_on: impl Fn(&Group, i32) -> bool) -> Option<Carried> {
         let newest = self.newest()?;
         let mut bytes = 0;
-        let mut packets = 0;
+        let mut stretch = 1.0;
         let mut span = 0;
         let mut last_arrival = newest.last_arrival;
         for group in self.latest() {
@@ -188,11 +186,11 @@ impl Arrivals {
             let arriving = since(last_arrival, group.last_arrival);
             let sending = since(newest.last_sent, group.last_sent);
             span = arriving.max(sending);
+            stretch = f64::from(arriving) / f64::from(sending.max(1));
             if !goes_on(group, span) {
                 break;
             }
             bytes += u64::from(group.bytes);
-            packets += group.packets;
             if since(group.last_arrival, last_arrival) > 0 {
                 last_arrival = group.last_arrival;
             }
@@ -200,7 +198,7 @@ impl Arrivals {
         (span > 0 && bytes > 0).then(|| Carried {
             rate: bytes as f64 * 8e6 / f64::from(span),
             span: micros(span),
-            packets,
+            stretch,
         })
     }
 

@@ -32,7 +32,7 @@ const PENALTY: Duration = Duration::from_millis(1_000);
 /// ... up to this, so that a way that recovers is found within seconds.
 const LARGEST_PENALTY: Duration = Duration::from_secs(4);
 /// The longest pause after a rate that seemed proven and was too much, ...
-const LARGEST_DISPROOF: Duration = Duration::from_secs(30);
+const LARGEST_DISPROOF: Duration = Duration::from_secs(16);
 /// ... and the time after which that is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// A rate is carried when it arrives at so much of it, ...

@@ -30,6 +30,16 @@ const LITTLE_LOSS: f64 = 0.02;
 const GROWTH: f64 = 1.08;
 /// A queue that stands for this long although little is sent is somebody else's, or a longer route.
 const NOT_OURS: Duration = Duration::from_millis(1_500);
+/// A queue that comes back within this time, ...
+const CAME_BACK: Duration = Duration::from_secs(15);
+/// ... although less than this share of what was carried then is sent, is so too.
+const LESS: f64 = 0.7;
+/// Beside others, a queue is ours only where packets take so many times as long to arrive as to be sent, ...
+const OURS: f64 = 1.1;
+/// ... or where it is as long as this: no picture is worth it.
+const UNBEARABLE: Duration = Duration::from_millis(600);
+/// How long others are reckoned with.
+const OTHERS: Duration = Duration::from_secs(20);
 
 /// The rate by delay and loss.
 #[derive(Debug)]
@@ -38,6 +48,10 @@ pub struct Rate {
     min: f64,
     max: f64,
     overuse: Option<Overuse>,
+    /// When the last queue of ours was noticed, and what the way carried then.
+    episode: Option<(Instant, f64)>,
+    /// When somebody else was seen to fill the queue.
+    others: Option<Instant>,
     grown: Instant,
     raised: Option<Instant>,
 }
@@ -67,6 +81,8 @@ impl Rate {
             min,
             max,
             overuse: None,
+            episode: None,
+            others: None,
             grown: now,
             raised: None,
         }
@@ -102,6 +118,11 @@ impl Rate {
                 let Some(busy) = busy.filter(|busy| busy.span >= GLANCE) else {
                     return Usage::Normal;
                 };
+                if busy.stretch < OURS && queue < UNBEARABLE && self.is_beside_others(now, sending) {
+                    self.grown = now;
+                    return Usage::Normal;
+                }
+                self.episode = Some((now, busy.rate));
                 self.overuse = Some(Overuse {
                     began: now,
                     carries: busy.rate,
@@ -132,6 +153,7 @@ impl Rate {
                     if now.saturating_duration_since(since) > NOT_OURS + queue {
                         arrivals.forget_base();
                         self.overuse = None;
+                        self.others = Some(now);
                         return Usage::Normal;
                     }
                 }
@@ -175,6 +197,22 @@ impl Rate {
     /// Nothing is heard any more.
     pub fn silence(&mut self) {
         self.set(self.target * 0.7);
+    }
+
+    /// Somebody else fills the queue: it did not go away, or came back at once, although much less is sent. To yield
+    /// again would leave nothing in the end.
+    fn is_beside_others(&mut self, now: Instant, sending: f64) -> bool {
+        let within = |at: Instant, time| now.saturating_duration_since(at) < time;
+        if self.others.is_some_and(|at| within(at, OTHERS)) {
+            return true;
+        }
+        let came_back = self
+            .episode
+            .is_some_and(|(at, carried)| within(at, CAME_BACK) && sending < LESS * carried);
+        if came_back {
+            self.others = Some(now);
+        }
+        came_back
     }
 
     fn believe(&mut self, busy: Carried, queue: Duration, lasts: Duration) {
