@@ -1,6 +1,6 @@
 //! One viewer: forwards what is fresh, sends again what was lost, reports.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::playout::PlayoutDelay;
 use super::retransmit::{COPY_AFTER, Retransmissions};
@@ -16,7 +16,6 @@ use crate::core::rtp::rtcp::ReportBlock;
 use crate::core::rtp::{self, Rtcp};
 use crate::core::time::{Epoch, Ntp};
 
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// NACKed packets handled in one turn; what is beyond is asked for again.
 const MAX_PENDING_NACKS: usize = 512;
 
@@ -34,7 +33,8 @@ pub struct Viewer {
     /// Second copies of retransmissions and when they are due, in this order.
     copies: Vec<(Instant, MediaKind, u16)>,
     playout: PlayoutDelay,
-    next_report: Instant,
+    /// When the next report is due; `None` without anything to report.
+    pub report_at: Option<Instant>,
     /// Reused for reports.
     compound: Vec<u8>,
     counters: ViewerCounters,
@@ -82,7 +82,7 @@ impl Viewer {
             retransmissions: Retransmissions::new(now),
             copies: Vec::new(),
             playout: PlayoutDelay::new(media.latency, now),
-            next_report: now,
+            report_at: None,
             compound: Vec::new(),
             counters: ViewerCounters::default(),
         }
@@ -256,6 +256,10 @@ impl Viewer {
         }
     }
 
+    pub fn has_nacks(&self) -> bool {
+        !self.nacks.is_empty()
+    }
+
     /// Answers the NACKs taken in since the last time, and sends the second copies that are due. When the next one is.
     pub fn retransmit(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) -> Option<Instant> {
         let octets = |track: &Option<EgressTrack>| track.as_ref().map_or(0, |track| track.octets);
@@ -326,13 +330,8 @@ impl Viewer {
         Some(())
     }
 
-    pub fn report_due(&self, now: Instant) -> bool {
-        now >= self.next_report
-    }
-
-    /// Sends a sender report for each track that plays (RFC 3550 §6.4.1).
-    pub fn report(&mut self, hub: &Hub, epoch: &Epoch, now: Instant, out: &mut impl Outbox) {
-        self.next_report = now + REPORT_INTERVAL;
+    /// Sends a sender report for each track that plays (RFC 3550 §6.4.1); false if none does.
+    pub fn report(&mut self, hub: &Hub, epoch: &Epoch, now: Instant, out: &mut impl Outbox) -> bool {
         let compound = &mut self.compound;
         compound.clear();
         for track in [&self.audio, &self.video].into_iter().flatten() {
@@ -350,12 +349,16 @@ impl Viewer {
             );
             rtp::sdes_cname(compound, ssrc, hub.stream.as_str());
         }
-        if !compound.is_empty() && self.sender.seal_rtcp(compound).is_ok() {
+        if compound.is_empty() {
+            return false;
+        }
+        if self.sender.seal_rtcp(compound).is_ok() {
             out.datagram(&self.path, compound.len(), |buf| {
                 buf.get_mut(..compound.len())?.copy_from_slice(compound);
                 Some(compound.len())
             });
         }
+        true
     }
 }
 

@@ -1,14 +1,20 @@
 //! The end of a turn: everything for viewers that it brought, one viewer after the other.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Engine, RUN_UP_TICK, TICK};
+use super::timers::Task;
+use super::{Engine, RUN_UP_TICK};
 use crate::core::machine::Outbox;
 use crate::core::route::Message;
 
 /// What all run-ups of a worker send in one turn: a storm of joins must not hold up the packets of those who watch.
 /// With a turn each [`RUN_UP_TICK`] this is 1 Gbit/s.
 const RUN_UP_TURN_BYTES: usize = 512 * 1024;
+
+/// Between two sender reports to a viewer.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Until the first one is tried again, while nothing plays yet: players wait for it to bring sound and picture together.
+const FIRST_REPORT: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Everything for viewers that this turn brought.
@@ -109,17 +115,44 @@ impl Engine {
         self.running_up = running_up;
     }
 
-    fn flush_reports(&mut self, now: Instant, out: &mut impl Outbox) {
-        if now < self.next_reports {
-            return;
+    pub(super) fn report_timeout(&mut self, key: usize, at: Instant) {
+        if let Some(viewer) = self.viewers.get_mut(key)
+            && viewer.report_at == Some(at)
+        {
+            self.reporting.push(key);
         }
-        self.next_reports = now + TICK;
-        for viewer in self.viewers.iter_mut() {
-            if viewer.report_due(now)
-                && let Some(hub) = self.hubs.get(viewer.hub)
-            {
-                viewer.report(hub, &self.epoch, now, out);
-            }
+    }
+
+    fn flush_reports(&mut self, now: Instant, out: &mut impl Outbox) {
+        let mut reporting = std::mem::take(&mut self.reporting);
+        for key in reporting.drain(..) {
+            let Some(viewer) = self.viewers.get_mut(key) else {
+                continue;
+            };
+            viewer.report_at = None;
+            let Some(hub) = self.hubs.get(viewer.hub).filter(|hub| hub.source.is_some()) else {
+                continue;
+            };
+            let after = if viewer.report(hub, &self.epoch, now, out) {
+                REPORT_INTERVAL
+            } else {
+                FIRST_REPORT
+            };
+            let at = self.timers.tick_from(now, now + after);
+            viewer.report_at = Some(at);
+            self.timers.set(at, Task::Report(key));
+        }
+        self.reporting = reporting;
+    }
+
+    /// A viewer's stream has a source: it will play.
+    pub(super) fn begin_reports(&mut self, now: Instant, key: usize) {
+        if let Some(viewer) = self.viewers.get_mut(key)
+            && viewer.report_at.is_none()
+        {
+            let at = self.timers.tick_from(now, now);
+            viewer.report_at = Some(at);
+            self.timers.set(at, Task::Report(key));
         }
     }
 }

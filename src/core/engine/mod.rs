@@ -5,11 +5,13 @@
 //! - `session.rs`: a session from its first check to its end.
 //! - `flush.rs`: the end of a turn: what goes to viewers.
 //! - `streams.rs`: hubs, sources, and what crosses to other workers; `viewers.rs`: the viewers, by key.
+//! - `timers.rs`: what of sessions and viewers is due when.
 
 mod demux;
 mod flush;
 mod session;
 mod streams;
+mod timers;
 mod viewers;
 
 use std::collections::{HashMap, VecDeque};
@@ -28,14 +30,14 @@ use super::route::{BufferLimits, Hub, Message, Notice, RoutedPacket, Source};
 use super::time::Epoch;
 use demux::Elsewhere;
 use session::{Role, Session};
+use timers::{Task, Timers};
 use viewers::Viewers;
 
-/// The grain of everything that is not a packet: retransmission timers, reports, requests.
+/// The grain of everything that is not a packet: retransmission timers, reports, requests. Publishers and streams that
+/// are published are looked at in each; all else has an entry of its own among the [`Timers`].
 const TICK: Duration = Duration::from_millis(20);
 /// While a viewer runs up from stored packets.
 const RUN_UP_TICK: Duration = Duration::from_millis(4);
-/// With no session at all nothing needs a timer.
-const IDLE: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineConfig {
@@ -54,6 +56,8 @@ pub struct Engine {
     by_address: HashMap<SocketAddr, Owner>,
     elsewhere: Elsewhere,
     by_id: HashMap<SessionId, usize>,
+    /// Keys of the sessions that publish.
+    publishers: Vec<usize>,
     hubs: Slab<Hub>,
     by_stream: HashMap<StreamName, usize>,
     /// Who publishes what, at whichever worker; told by the control plane.
@@ -69,8 +73,11 @@ pub struct Engine {
     /// Packets for other workers, batched per hub until the flush.
     outbound: HashMap<usize, Vec<RoutedPacket>>,
     effects: VecDeque<Effect<Message, Notice>>,
-    next_tick: Instant,
-    next_reports: Instant,
+    timers: Timers,
+    /// Viewers whose report is due.
+    reporting: Vec<usize>,
+    /// `None` while nothing is published or runs up.
+    next_tick: Option<Instant>,
     shutting_down: bool,
     counters: EngineCounters,
 }
@@ -113,6 +120,7 @@ impl Engine {
             by_address: HashMap::new(),
             elsewhere: Elsewhere::default(),
             by_id: HashMap::new(),
+            publishers: Vec::new(),
             hubs: Slab::new(),
             by_stream: HashMap::new(),
             sources: HashMap::new(),
@@ -122,8 +130,9 @@ impl Engine {
             running_up: Vec::new(),
             outbound: HashMap::new(),
             effects: VecDeque::new(),
-            next_tick: now + IDLE,
-            next_reports: now,
+            timers: Timers::new(now),
+            reporting: Vec::new(),
+            next_tick: None,
             shutting_down: false,
             counters: EngineCounters::default(),
         }
@@ -176,20 +185,28 @@ impl Machine for Engine {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        if now < self.next_tick {
-            return;
+        while let Some((at, task)) = self.timers.pop(now) {
+            match task {
+                Task::Peer(key) => self.peer_timeout(now, key, at),
+                Task::Report(key) => self.report_timeout(key, at),
+            }
         }
-        let busy = !self.running_up.is_empty();
-        self.next_tick = now + if busy { RUN_UP_TICK } else { TICK };
-        self.tick_sessions(now);
-        self.tick_streams(now);
-        if self.sessions.is_empty() {
-            self.next_tick = now + IDLE;
+        if self.next_tick.is_some_and(|at| at <= now) {
+            self.tick_publishers(now);
+            let published = self.tick_streams(now);
+            let next = if !self.running_up.is_empty() {
+                Some(RUN_UP_TICK)
+            } else if published || !self.publishers.is_empty() {
+                Some(TICK)
+            } else {
+                None
+            };
+            self.next_tick = next.map(|after| now + after);
         }
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        (!self.sessions.is_empty()).then_some(self.next_tick)
+        [self.next_tick, self.timers.next()].into_iter().flatten().min()
     }
 
     fn flush(&mut self, now: Instant, out: &mut impl Outbox) {
@@ -206,7 +223,7 @@ impl Machine for Engine {
 impl Engine {
     /// Something needs a timer soon.
     fn wake_by(&mut self, at: Instant) {
-        self.next_tick = self.next_tick.min(at);
+        self.next_tick = Some(self.next_tick.map_or(at, |tick| tick.min(at)));
     }
 
     fn publisher_mut(&mut self, key: usize) -> Option<&mut super::ingest::Publisher> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::timers::Task;
 use super::{Engine, Owner, TICK};
 use crate::core::egress::Viewer;
 use crate::core::ids::{SessionId, StreamName};
@@ -30,6 +31,8 @@ pub(super) struct Session {
     sender: Option<SrtpSender>,
     codecs: StreamCodecs,
     ending: Option<EndReason>,
+    /// When the peer's timer is set to go off.
+    timer: Option<Instant>,
 }
 
 pub(super) enum Role {
@@ -61,10 +64,15 @@ impl Engine {
             sender: None,
             codecs: StreamCodecs::default(),
             ending: None,
+            timer: None,
         });
         self.by_id.insert(spec.id, key);
         self.tell(Notice::Claimed { session: spec.id });
-        self.wake_by(now + TICK);
+        if let RoleSpec::Publisher(_) = spec.role {
+            self.publishers.push(key);
+            self.wake_by(now + TICK);
+        }
+        self.set_peer_timer(now, key);
         key
     }
 
@@ -119,6 +127,7 @@ impl Engine {
         }
         self.transmitting.push(key);
         self.peer_events(now, key);
+        self.set_peer_timer(now, key);
     }
 
     /// The publisher is asked for what was lost at the end of this turn, or at `at`.
@@ -135,7 +144,9 @@ impl Engine {
             return;
         };
         let keyframe = viewer.rtcp(now, self.epoch.ntp(now), compound);
-        self.nacked.push(key);
+        if viewer.has_nacks() {
+            self.nacked.push(key);
+        }
         if keyframe {
             self.viewer_needs_keyframe(now, key);
         }
@@ -234,36 +245,57 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_sessions(&mut self, now: Instant) {
-        let mut due = Vec::new();
-        for (key, session) in &mut self.sessions {
-            let publisher = matches!(session.role, Role::Publisher(_));
-            let timer = session.peer.poll_timeout().is_some_and(|at| at <= now);
-            if timer || publisher {
-                due.push((key, timer));
-            }
+    /// Authentic packets only move a peer's deadline away, so this is for what may have brought it nearer.
+    fn set_peer_timer(&mut self, now: Instant, key: usize) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(deadline) = session.peer.poll_timeout() else {
+            return;
+        };
+        if session.timer.is_some_and(|timer| timer <= deadline) {
+            return;
         }
-        for (key, timer) in due {
-            if let Some(session) = self.sessions.get_mut(key) {
-                if timer {
-                    session.peer.handle_timeout(now);
-                }
-                if let Role::Publisher(publisher) = &mut session.role {
-                    publisher.handle_timeout(now);
-                    if publisher.codecs() != session.codecs {
-                        session.codecs = publisher.codecs();
-                        let notice = Notice::Codecs {
-                            session: session.id,
-                            codecs: session.codecs,
-                        };
-                        self.tell(notice);
-                    }
+        let at = self.timers.tick_from(now, deadline);
+        if session.timer.is_some_and(|timer| timer <= at) {
+            return;
+        }
+        session.timer = Some(at);
+        self.timers.set(at, Task::Peer(key));
+    }
+
+    pub(super) fn peer_timeout(&mut self, now: Instant, key: usize, at: Instant) {
+        let Some(session) = self.sessions.get_mut(key).filter(|s| s.timer == Some(at)) else {
+            return;
+        };
+        session.timer = None;
+        if session.peer.poll_timeout().is_some_and(|at| at <= now) {
+            session.peer.handle_timeout(now);
+            self.transmitting.push(key);
+            self.peer_events(now, key);
+        }
+        self.set_peer_timer(now, key);
+    }
+
+    pub(super) fn tick_publishers(&mut self, now: Instant) {
+        for index in 0..self.publishers.len() {
+            let Some(key) = self.publishers.get(index).copied() else {
+                return;
+            };
+            if let Some(session) = self.sessions.get_mut(key)
+                && let Role::Publisher(publisher) = &mut session.role
+            {
+                publisher.handle_timeout(now);
+                if publisher.codecs() != session.codecs {
+                    session.codecs = publisher.codecs();
+                    let notice = Notice::Codecs {
+                        session: session.id,
+                        codecs: session.codecs,
+                    };
+                    self.tell(notice);
                 }
             }
             self.transmitting.push(key);
-            if timer {
-                self.peer_events(now, key);
-            }
         }
     }
 
@@ -321,6 +353,7 @@ impl Engine {
             );
             self.viewer_left(key, viewer.hub);
         } else if let Role::Publisher(publisher) = &session.role {
+            self.publishers.retain(|known| *known != key);
             let counters = publisher.counters();
             tracing::info!(
                 session = ?session.id, stream = %session.stream, %reason, packets = counters.packets,

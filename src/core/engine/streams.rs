@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::session::Role;
-use super::{Engine, RUN_UP_TICK};
+use super::{Engine, RUN_UP_TICK, TICK};
 use crate::core::ids::{SeqNo, SessionId, StreamName, WorkerId};
 use crate::core::ingest::PublisherOutput;
 use crate::core::media::LayerChoice;
@@ -30,6 +30,10 @@ impl Engine {
             hub.viewers.push(viewer);
         }
         self.subscribe(hub);
+        if self.hubs.get(hub).is_some_and(|hub| hub.source.is_some()) {
+            self.wake_by(now + TICK);
+            self.begin_reports(now, viewer);
+        }
         self.start_viewer(now, viewer);
     }
 
@@ -341,10 +345,16 @@ impl Engine {
         }
         let old = hub.source.filter(|_| hub.subscribed);
         hub.change_source(source);
-        for viewer in hub.viewers.clone() {
-            if let Some(viewer) = self.viewers.get_mut(viewer) {
+        for key in hub.viewers.clone() {
+            if let Some(viewer) = self.viewers.get_mut(key) {
                 viewer.source_changed(now);
             }
+            if source.is_some() {
+                self.begin_reports(now, key);
+            }
+        }
+        if source.is_some() {
+            self.wake_by(now + TICK);
         }
         self.outbound.remove(&key);
         if let Some(old) = old {
@@ -455,13 +465,16 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_streams(&mut self, now: Instant) {
+    /// Whether any stream here has a source.
+    pub(super) fn tick_streams(&mut self, now: Instant) -> bool {
+        let mut published = false;
         let keys: Vec<usize> = self.hubs.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(hub) = self.hubs.get_mut(key) else {
                 continue;
             };
             let Some(source) = hub.source else { continue };
+            published = true;
             hub.refresh(now);
             if source.worker == self.id
                 && let Some(session) = self.by_id.get(&source.publisher).copied()
@@ -473,6 +486,7 @@ impl Engine {
             }
             self.start_waiting(now, key);
         }
+        published
     }
 
     fn learn_answers(&mut self, key: usize, answers: Option<bool>) {

@@ -30,8 +30,4 @@ impl Viewers {
     pub fn remove(&mut self, key: usize) -> Option<Viewer> {
         self.slots.get_mut(key)?.take()
     }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Viewer> {
-        self.slots.iter_mut().flatten()
-    }
 }
