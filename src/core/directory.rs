@@ -2,6 +2,7 @@
 //! check lands owns that session from then on.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ids::{SessionId, WorkerId};
@@ -13,6 +14,8 @@ use super::media::{IceCredentials, SessionSpec};
 pub struct Directory {
     /// Keyed by our user fragment.
     entries: Mutex<HashMap<String, Entry>>,
+    /// Entries with a `spec`. Changed under the lock, read without.
+    unclaimed: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -46,7 +49,9 @@ impl Directory {
             spec: Some(spec),
             owner: None,
         };
-        self.lock().insert(local.ufrag, entry);
+        let mut entries = self.lock();
+        let replaced = entries.insert(local.ufrag, entry);
+        self.count(1, replaced.as_ref());
     }
 
     /// A restarted session answers to new credentials besides the old ones.
@@ -76,11 +81,27 @@ impl Directory {
     }
 
     pub fn remove(&self, ufrag: &str) {
-        self.lock().remove(ufrag);
+        let mut entries = self.lock();
+        let removed = entries.remove(ufrag);
+        self.count(0, removed.as_ref());
     }
 
     pub fn remove_session(&self, session: SessionId) {
-        self.lock().retain(|_, entry| entry.session != session);
+        let mut entries = self.lock();
+        for (_, removed) in entries.extract_if(|_, entry| entry.session == session) {
+            self.count(0, Some(&removed));
+        }
+    }
+
+    /// Whether sessions wait for their first check: one may come to any worker, at any moment.
+    pub fn has_unclaimed(&self) -> bool {
+        self.unclaimed.load(Ordering::Relaxed) > 0
+    }
+
+    fn count(&self, added: usize, removed: Option<&Entry>) {
+        let removed = usize::from(removed.is_some_and(|entry| entry.spec.is_some()));
+        self.unclaimed.fetch_add(added, Ordering::Relaxed);
+        self.unclaimed.fetch_sub(removed, Ordering::Relaxed);
     }
 
     /// All there are. Walks everything.
@@ -103,6 +124,7 @@ impl Directory {
             None => match entry.spec.take() {
                 Some(spec) => {
                     entry.owner = Some(worker);
+                    self.unclaimed.fetch_sub(1, Ordering::Relaxed);
                     Claim::Mine(spec)
                 }
                 None => Claim::Unknown,

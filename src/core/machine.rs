@@ -6,12 +6,12 @@
 //! 2. if [`Machine::poll_timeout`] has passed, [`Machine::handle_timeout`] once;
 //! 3. [`Machine::flush`] once: everything to be sent because of 1 and 2 goes to the [`Outbox`];
 //! 4. drain [`Machine::poll_effect`] until `None` and perform each effect;
-//! 5. sleep until something arrives or `poll_timeout`.
+//! 5. sleep until something arrives or `poll_timeout`; [`Machine::patience`] says whether at once.
 //!
 //! `now` never goes backwards between calls.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ids::WorkerId;
 
@@ -36,6 +36,11 @@ pub trait Machine {
     fn handle_timeout(&mut self, now: Instant);
     /// When `handle_timeout` wants to be called next. Constant time.
     fn poll_timeout(&mut self) -> Option<Instant>;
+    /// How long datagrams may wait at the socket, so that several are taken in at once: not at all while anyone plays
+    /// or joins. Messages never wait.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
     fn flush(&mut self, now: Instant, out: &mut impl Outbox);
     fn poll_effect(&mut self) -> Option<Effect<Self::Message, Self::Notice>>;
 }

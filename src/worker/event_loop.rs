@@ -78,10 +78,13 @@ impl<M: Machine> Worker<M> {
             receive_errors: 0,
         };
         let mut awaits_writable = false;
+        let mut last_start = now();
 
         loop {
             let stopping = stop.load(Ordering::Acquire);
             let start = now();
+            let since_last = start - std::mem::replace(&mut last_start, start);
+            let received = turn.outbox.counts.datagrams_in;
             let more = turn.take(start, stopping)?;
             turn.publish(&counters, start, more);
             if stopping {
@@ -105,14 +108,29 @@ impl<M: Machine> Worker<M> {
                 awaits_writable = blocked;
             }
 
-            let timeout = match turn.machine.poll_timeout() {
+            let mut timeout = match turn.machine.poll_timeout() {
                 _ if more => Some(Duration::ZERO),
                 Some(at) => Some(at.saturating_duration_since(now())),
                 None => None,
             };
+            // Where datagrams come that rarely that most such waits would end with none, they would only be more.
+            let patience = turn.machine.patience();
+            let waits = !more
+                && !blocked
+                && turn.outbox.counts.datagrams_in > received
+                && since_last < patience + patience / 2;
+            if waits {
+                poll.registry().deregister(&mut turn.outbox.wire.socket)?;
+                turn.readable = true;
+                timeout = Some(timeout.unwrap_or(patience).min(patience));
+            }
             match poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
+            }
+            if waits {
+                let socket = &mut turn.outbox.wire.socket;
+                poll.registry().register(socket, SOCKET, Interest::READABLE)?;
             }
             for event in &events {
                 if event.token() == SOCKET {

@@ -36,6 +36,9 @@ use viewers::Viewers;
 /// The grain of everything that is not a packet: retransmission timers, reports, requests. Publishers and streams that
 /// are published are looked at in each; all else has an entry of its own among the [`Timers`].
 const TICK: Duration = Duration::from_millis(20);
+/// What arrives while all sessions are viewers of nothing is consent checks and reports: nobody notices that an answer
+/// takes this much longer, and a thousand such viewers are answered with a sixth of the wake-ups.
+const IDLE_PATIENCE: Duration = Duration::from_millis(5);
 /// While a viewer runs up from stored packets.
 const RUN_UP_TICK: Duration = Duration::from_millis(4);
 
@@ -58,6 +61,8 @@ pub struct Engine {
     by_id: HashMap<SessionId, usize>,
     /// Keys of the sessions that publish.
     publishers: Vec<usize>,
+    /// Sessions that are not connected yet.
+    connecting: usize,
     hubs: Slab<Hub>,
     by_stream: HashMap<StreamName, usize>,
     /// Who publishes what, at whichever worker; told by the control plane.
@@ -121,6 +126,7 @@ impl Engine {
             elsewhere: Elsewhere::default(),
             by_id: HashMap::new(),
             publishers: Vec::new(),
+            connecting: 0,
             hubs: Slab::new(),
             by_stream: HashMap::new(),
             sources: HashMap::new(),
@@ -207,6 +213,11 @@ impl Machine for Engine {
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         [self.next_tick, self.timers.next()].into_iter().flatten().min()
+    }
+
+    fn patience(&self) -> Duration {
+        let idle = self.next_tick.is_none() && self.connecting == 0 && !self.directory.has_unclaimed();
+        if idle { IDLE_PATIENCE } else { Duration::ZERO }
     }
 
     fn flush(&mut self, now: Instant, out: &mut impl Outbox) {

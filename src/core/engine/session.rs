@@ -31,6 +31,7 @@ pub(super) struct Session {
     sender: Option<SrtpSender>,
     codecs: StreamCodecs,
     ending: Option<EndReason>,
+    connected: bool,
     /// When the peer's timer is set to go off.
     timer: Option<Instant>,
 }
@@ -64,8 +65,10 @@ impl Engine {
             sender: None,
             codecs: StreamCodecs::default(),
             ending: None,
+            connected: false,
             timer: None,
         });
+        self.connecting += 1;
         self.by_id.insert(spec.id, key);
         self.tell(Notice::Claimed { session: spec.id });
         if let RoleSpec::Publisher(_) = spec.role {
@@ -190,6 +193,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        if !std::mem::replace(&mut session.connected, true) {
+            self.connecting -= 1;
+        }
         let (id, stream) = (session.id, session.stream.clone());
         let sender = session.peer.take_sender();
         let path = session.peer.path();
@@ -336,6 +342,7 @@ impl Engine {
         let Some(session) = self.sessions.try_remove(key) else {
             return;
         };
+        self.connecting -= usize::from(!session.connected);
         self.by_id.remove(&session.id);
         for ufrag in &session.ufrags {
             self.directory.remove(ufrag);

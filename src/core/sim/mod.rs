@@ -14,13 +14,15 @@
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
 //! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`nonces`]: asking for anything again.
-//! - [`hostile`]: clients that are who they say, and absurd. [`shutdown`]: goodbyes.
+//! - [`hostile`]: clients that are who they say, and absurd. [`shutdown`]: goodbyes. [`idle`]:
+//!   nobody to do anything for.
 
 mod bottlenecks;
 mod clients;
 mod codecs;
 mod drive;
 mod hostile;
+mod idle;
 mod keyframes;
 mod layers;
 mod loss;
