@@ -79,6 +79,7 @@ impl<M: Machine> Worker<M> {
         };
         let mut awaits_writable = false;
         let mut last_start = now();
+        turn.mailbox.attach();
 
         loop {
             let stopping = stop.load(Ordering::Acquire);
@@ -108,7 +109,7 @@ impl<M: Machine> Worker<M> {
                 awaits_writable = blocked;
             }
 
-            let mut timeout = match turn.machine.poll_timeout() {
+            let timeout = match turn.machine.poll_timeout() {
                 _ if more => Some(Duration::ZERO),
                 Some(at) => Some(at.saturating_duration_since(now())),
                 None => None,
@@ -120,17 +121,13 @@ impl<M: Machine> Worker<M> {
                 && turn.outbox.counts.datagrams_in > received
                 && since_last < patience + patience / 2;
             if waits {
-                poll.registry().deregister(&mut turn.outbox.wire.socket)?;
+                turn.mailbox.wait(timeout.unwrap_or(patience).min(patience));
                 turn.readable = true;
-                timeout = Some(timeout.unwrap_or(patience).min(patience));
+                continue;
             }
             match poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
-            }
-            if waits {
-                let socket = &mut turn.outbox.wire.socket;
-                poll.registry().register(socket, SOCKET, Interest::READABLE)?;
             }
             for event in &events {
                 if event.token() == SOCKET {

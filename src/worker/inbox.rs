@@ -5,8 +5,10 @@
 //! messages are never refused and never block: their number is bounded where they arise (sessions, requests), and
 //! a sender that waited for a full inbox could be the very worker whose inbox is full.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
@@ -23,6 +25,8 @@ enum Queued<T> {
 
 struct Shared {
     waker: Waker,
+    /// The worker's, which may be in [`Mailbox::wait`].
+    thread: OnceLock<Thread>,
     /// A wake-up is under way and not yet seen: further ones would be wasted system calls.
     notified: AtomicBool,
     /// Media messages in the queue.
@@ -56,6 +60,7 @@ pub(super) fn channel<T>(waker: Waker, media_bound: usize) -> (Inbox<T>, Mailbox
     let (sender, receiver) = crossbeam_channel::unbounded();
     let shared = Arc::new(Shared {
         waker,
+        thread: OnceLock::new(),
         notified: AtomicBool::new(false),
         media: AtomicUsize::new(0),
         media_bound,
@@ -103,12 +108,16 @@ impl<T> Inbox<T> {
 
     /// Wakes the worker if it has not been woken since it last looked.
     pub(super) fn wake(&self) {
-        if !self.shared.notified.swap(true, Ordering::SeqCst)
-            && let Err(error) = self.shared.waker.wake()
-        {
+        if self.shared.notified.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Err(error) = self.shared.waker.wake() {
             // The message stays queued and is seen at the worker's next turn.
             self.shared.notified.store(false, Ordering::SeqCst);
             tracing::error!(%error, "cannot wake a worker");
+        }
+        if let Some(thread) = self.shared.thread.get() {
+            thread.unpark();
         }
     }
 }
@@ -117,6 +126,16 @@ impl<T> Mailbox<T> {
     /// To be called before the first [`Self::pop`] of a turn: whatever is pushed from here on wakes again.
     pub(super) fn acknowledge(&self) {
         self.shared.notified.swap(false, Ordering::SeqCst);
+    }
+
+    /// Names the calling thread as the one that [waits](Self::wait).
+    pub(super) fn attach(&self) {
+        let _ = self.shared.thread.set(thread::current());
+    }
+
+    /// Waits for a message, without a look at any socket. May return early without one.
+    pub(super) fn wait(&self, timeout: Duration) {
+        thread::park_timeout(timeout);
     }
 
     pub(super) fn pop(&self) -> Option<T> {

@@ -37,8 +37,8 @@ use viewers::Viewers;
 /// are published are looked at in each; all else has an entry of its own among the [`Timers`].
 const TICK: Duration = Duration::from_millis(20);
 /// What arrives while all sessions are viewers of nothing is consent checks and reports: nobody notices that an answer
-/// takes this much longer, and a thousand such viewers are answered with a sixth of the wake-ups.
-const IDLE_PATIENCE: Duration = Duration::from_millis(5);
+/// takes this much longer, and a thousand such viewers are answered with a fifth of the wake-ups.
+const IDLE_PATIENCE: Duration = Duration::from_millis(10);
 /// While a viewer runs up from stored packets.
 const RUN_UP_TICK: Duration = Duration::from_millis(4);
 
