@@ -4,9 +4,11 @@
 //! The driver's turn is always the same:
 //! 1. hand in what arrived: any number of [`Machine::handle_datagram`] and [`Machine::handle_message`];
 //! 2. if [`Machine::poll_timeout`] has passed, [`Machine::handle_timeout`] once;
-//! 3. [`Machine::flush`] once: everything to be sent because of 1 and 2 goes to the [`Outbox`];
-//! 4. drain [`Machine::poll_effect`] until `None` and perform each effect;
-//! 5. sleep until something arrives or `poll_timeout`; [`Machine::patience`] says whether at once.
+//! 3. drain [`Machine::poll_effect`] until `None` and perform each effect: other workers begin with what concerns
+//!    them while this one still sends;
+//! 4. [`Machine::flush`] once: everything to be sent because of 1 and 2 goes to the [`Outbox`];
+//! 5. drain [`Machine::poll_effect`] once more;
+//! 6. sleep until something arrives or `poll_timeout`; [`Machine::patience`] says whether at once.
 //!
 //! `now` never goes backwards between calls.
 

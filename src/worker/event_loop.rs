@@ -170,6 +170,7 @@ impl<M: Machine> Turn<M> {
         if self.machine.poll_timeout().is_some_and(|at| at <= now) {
             self.machine.handle_timeout(now);
         }
+        self.perform_effects();
         self.machine.flush(now, &mut self.outbox);
         self.outbox.send();
         self.perform_effects();

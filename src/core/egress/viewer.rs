@@ -1,6 +1,6 @@
 //! One viewer: forwards what is fresh, sends again what was lost, reports.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::playout::PlayoutDelay;
 use super::retransmit::{COPY_AFTER, Retransmissions};

@@ -33,7 +33,6 @@ impl Engine {
             }
             hub.video.fresh.clear();
             hub.audio.fresh.clear();
-            self.flush_outbound(key);
         }
         self.fresh = fresh;
         self.flush_nacks(now, out);
@@ -41,7 +40,16 @@ impl Engine {
         self.flush_reports(now, out);
     }
 
-    fn flush_outbound(&mut self, key: usize) {
+    /// Packets that came for other workers too become messages to them.
+    pub(super) fn flush_outbound(&mut self) {
+        let mut keys = std::mem::take(&mut self.to_hand_on);
+        for key in keys.drain(..) {
+            self.hand_on(key);
+        }
+        self.to_hand_on = keys;
+    }
+
+    fn hand_on(&mut self, key: usize) {
         let Some(packets) = self.outbound.get_mut(&key).map(std::mem::take) else {
             return;
         };

@@ -77,6 +77,8 @@ pub struct Engine {
     running_up: Vec<usize>,
     /// Packets for other workers, batched per hub until the flush.
     outbound: HashMap<usize, Vec<RoutedPacket>>,
+    /// The hubs of these.
+    to_hand_on: Vec<usize>,
     effects: VecDeque<Effect<Message, Notice>>,
     timers: Timers,
     /// Viewers whose report is due.
@@ -135,6 +137,7 @@ impl Engine {
             nacked: Vec::new(),
             running_up: Vec::new(),
             outbound: HashMap::new(),
+            to_hand_on: Vec::new(),
             effects: VecDeque::new(),
             timers: Timers::new(now),
             reporting: Vec::new(),
@@ -227,6 +230,9 @@ impl Machine for Engine {
     }
 
     fn poll_effect(&mut self) -> Option<Effect<Message, Notice>> {
+        if !self.to_hand_on.is_empty() {
+            self.flush_outbound();
+        }
         self.effects.pop_front()
     }
 }

@@ -325,7 +325,7 @@ impl Engine {
                     }
                 }
                 if let Some(at) = publisher.next_nack() {
-                    self.next_tick = self.next_tick.min(at);
+                    self.next_tick = Some(self.next_tick.map_or(at, |tick| tick.min(at)));
                 }
             }
             while let Some((path, datagram)) = session.peer.poll_transmit() {

@@ -186,7 +186,11 @@ impl Engine {
                 if hub.take(routed) {
                     self.fresh.push(key);
                     if let Some(copy) = copy {
-                        self.outbound.entry(key).or_default().push(copy);
+                        let batch = self.outbound.entry(key).or_default();
+                        if batch.is_empty() {
+                            self.to_hand_on.push(key);
+                        }
+                        batch.push(copy);
                     }
                 }
             }

@@ -97,6 +97,7 @@ impl World {
     }
 
     fn flush(&mut self, worker: usize) {
+        self.perform_effects(worker);
         let mut out = Collected::default();
         self.engines[worker].flush(self.now, &mut out);
         for (path, data) in out.0 {
@@ -112,6 +113,11 @@ impl World {
                 self.push(at, Event::ToClient { client: index, data });
             }
         }
+        self.perform_effects(worker);
+        self.take_posted();
+    }
+
+    fn perform_effects(&mut self, worker: usize) {
         while let Some(effect) = self.engines[worker].poll_effect() {
             match effect {
                 Effect::ToWorker(to, message) => {
@@ -134,7 +140,6 @@ impl World {
                 }
             }
         }
-        self.take_posted();
     }
 
     /// What the control plane sent to workers.
