@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// What the pages are made of. `node_modules` is not named: what it holds follows from the lock file.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "src",
     "index.html",
     "publish.html",
     "watch.html",
     "embed.html",
     "wall.html",
+    "console.html",
     "404.html",
     "package.json",
     "package-lock.json",

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { defineConfig } from 'vite';
 import { outDir, precompress, routes, target } from './plugins.ts';
 
-const pages = ['index', 'publish', 'watch', 'embed', 'wall', '404'];
+const pages = ['index', 'publish', 'watch', 'embed', 'wall', 'console', '404'];
 
 export default defineConfig({
   plugins: [routes(), precompress()],

@@ -1,6 +1,7 @@
 //! The pages, embedded by the feature `pages`, and what stands in their place without it.
 //!
-//! [`router`] takes `/`, `/publish…`, `/watch…`, `/embed/…`, `/wall`, `/player.js` and `/assets/…`; [`not_found`] is meant as the fallback of the
+//! [`router`] takes `/`, `/publish…`, `/watch…`, `/embed/…`, `/wall`, `/console`,
+//! `/player.js` and `/assets/…`; [`not_found`] is meant as the fallback of the
 //! whole server's router: people get a page, programs get problem+json.
 
 use axum::Router;
@@ -87,6 +88,8 @@ mod embedded {
             .route("/embed/{stream}/", get(embed_stream))
             .route("/wall", get(wall))
             .route("/wall/", get(wall))
+            .route("/console", get(console))
+            .route("/console/", get(console))
             .route("/player.js", get(player))
             .route("/assets/{*path}", get(asset))
     }
@@ -117,6 +120,10 @@ mod embedded {
 
     async fn wall(headers: HeaderMap) -> Response {
         page("wall.html", &headers)
+    }
+
+    async fn console(headers: HeaderMap) -> Response {
+        page("console.html", &headers)
     }
 
     /// The player for other sites' pages: a plain script, which no page needs CORS to load.
@@ -334,6 +341,7 @@ mod tests {
                 "/watch/a.b-c_d/",
                 "/embed/live",
                 "/wall",
+                "/console",
             ] {
                 let (status, headers, body) = ask(path, &[]).await;
                 assert_eq!(status, StatusCode::OK, "{path}");

@@ -9,8 +9,6 @@ import type { Words } from './words';
  */
 export interface Trouble {
   kind: 'paused' | 'unsent' | 'undecoded';
-  /** The server's own words, where it has any. */
-  reason: string | null;
 }
 
 /** A picture that does not change for so long, ms, stands still. */
@@ -20,7 +18,7 @@ const STILL = 2500;
 export class StuckWatch {
   #tell: (trouble: Trouble | null) => void;
   #trouble: Trouble | null = null;
-  #paused: Trouble | null = null;
+  #paused = false;
   #frames = 0;
   #bytes = 0;
   /** When the picture last changed, and when the last of its bytes came. */
@@ -37,16 +35,16 @@ export class StuckWatch {
 
   /** Another session begins. */
   reset(): void {
-    this.#paused = null;
+    this.#paused = false;
     this.#frames = 0;
     this.#bytes = 0;
     this.#frameAt = 0;
     this.#set(null);
   }
 
-  pausedByServer(paused: boolean, reason: string | null): void {
-    this.#paused = paused ? { kind: 'paused', reason } : null;
-    if (this.#paused) this.#set(this.#paused);
+  pausedByServer(paused: boolean): void {
+    this.#paused = paused;
+    if (paused) this.#set({ kind: 'paused' });
     else if (this.#trouble?.kind === 'paused') this.#set(null);
   }
 
@@ -60,22 +58,22 @@ export class StuckWatch {
     // A stream of sound alone has no picture to miss.
     const still = looked && stats.videoBytes > 0 && now - this.#frameAt >= STILL;
     if (!still) this.#set(null);
-    else if (now - this.#bytesAt >= STILL) this.#set({ kind: 'unsent', reason: null });
-    else this.#set({ kind: 'undecoded', reason: null });
+    else if (now - this.#bytesAt >= STILL) this.#set({ kind: 'unsent' });
+    else this.#set({ kind: 'undecoded' });
   }
 
   #set(trouble: Trouble | null): void {
-    if (this.#trouble?.kind === trouble?.kind && this.#trouble?.reason === trouble?.reason) return;
+    if (this.#trouble?.kind === trouble?.kind) return;
     this.#trouble = trouble;
     this.#tell(trouble);
   }
 }
 
-export function explainTrouble({ kind, reason }: Trouble): Words {
+export function explainTrouble({ kind }: Trouble): Words {
   switch (kind) {
     case 'paused':
       return {
-        what: reason ?? 'Sound only: your connection is too slow for the picture.',
+        what: 'Sound only: your connection is too slow for the picture.',
         todo: 'The picture comes back by itself as soon as it fits.',
       };
     case 'unsent':

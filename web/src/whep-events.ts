@@ -1,8 +1,10 @@
+import type { Finding } from './api';
 import { EVENTS_EXTENSION, findLink, type Link } from './links';
 import { deleteResource, postJson } from './signal';
 
 /** A layer that the publisher sends, as the server tells it. What the server does not know is null. */
 export interface Layer {
+  /** Empty where the publisher sends but one, without a name. */
   rid: string;
   width: number | null;
   height: number | null;
@@ -10,84 +12,129 @@ export interface Layer {
   bitrate: number | null;
 }
 
-/** What a server says about a viewer's stream while it runs (draft-ietf-wish-whep §4.9.1, and our own). */
-export interface WhepEvents {
-  active: (active: boolean) => void;
-  viewers: (count: number) => void;
-  /** The layers of the video, the largest first, and the one now sent where the server tells. */
-  layers: (layers: Layer[], current: string | null) => void;
-  /** The server has taken the picture away (or given it back), with its reason. */
-  paused: (paused: boolean, reason: string | null) => void;
-  reconnect: (url: string | null) => void;
+/** What a server says about a session while it runs (draft-ietf-wish-whep §4.9.1, and our own). */
+export interface SessionEvents {
+  active?: (active: boolean) => void;
+  viewers?: (count: number) => void;
+  /** The layers of the video, the largest first. */
+  layers?: (layers: Layer[]) => void;
+  /** The server has taken the picture away, or given it back. */
+  paused?: (paused: boolean) => void;
+  reconnect?: (url: string | null) => void;
+  /** To a publisher: what is wrong with what it sends. */
+  findings?: (findings: Finding[]) => void;
 }
 
-/** Names of events known here; of these, those are asked for that the server offers. */
-const NAMES = ['active', 'inactive', 'viewercount', 'layers', 'reconnect', 'paused', 'resumed', 'video'];
+const VIEWER = ['active', 'inactive', 'viewercount', 'layers', 'reconnect', 'videopaused', 'videoresumed'];
+const PUBLISHER = ['findings', 'viewercount', 'reconnect'];
 
-/** Follows the events of one session until `signal` is aborted. Quietly does nothing where there are none. */
-export async function followEvents(
+/**
+ * Event streams that this page may hold open at a time. Browsers give a server six connections over HTTP/1.1, and a
+ * page that has taken all of them for events can ask nothing any more.
+ */
+const MOST = 2;
+let open = 0;
+
+/** Follows the events of a viewer's session until `signal` is aborted. Quietly does nothing where there are none. */
+export async function followViewer(
   links: Link[],
   key: string,
   mid: string,
-  on: WhepEvents,
+  on: SessionEvents,
   signal: AbortSignal,
 ): Promise<void> {
   const link = findLink(links, EVENTS_EXTENSION);
-  if (!link || typeof EventSource === 'undefined') return;
+  if (!link) return;
   const offered = link.parameters.events?.split(',').map((name) => name.trim());
-  const names = NAMES.filter((name) => offered === undefined || offered.includes(name));
-  if (names.length === 0) return;
-  let url: string | null;
-  try {
-    url = await postJson(link.url, names, key, signal);
-  } catch {
-    // A stream without its events is still a stream.
-    return;
-  }
-  if (url === null) return;
-  if (signal.aborted) {
-    void deleteResource({ url }, key);
-    return;
-  }
-  const source = new EventSource(url);
-  signal.addEventListener('abort', () => source.close());
-  for (const name of names) {
-    source.addEventListener(name, ({ data }: MessageEvent<string>) => dispatch(name, parse(data), mid, on));
-  }
+  const names = VIEWER.filter((name) => offered === undefined || offered.includes(name));
+  await follow(link.url, names, key, mid, on, signal);
 }
 
-function dispatch(name: string, data: Record<string, unknown>, mid: string, on: WhepEvents): void {
-  const reason = typeof data.reason === 'string' ? data.reason : null;
-  if (name === 'active') on.active(true);
-  else if (name === 'inactive') on.active(false);
-  else if (name === 'viewercount' && typeof data.viewercount === 'number') on.viewers(data.viewercount);
-  else if (name === 'layers') on.layers(...layersOf(data, mid));
-  else if (name === 'reconnect') on.reconnect(typeof data.url === 'string' ? data.url : null);
-  else if (name === 'paused') on.paused(true, reason);
-  else if (name === 'resumed') on.paused(false, null);
-  else if (name === 'video') on.paused(data.paused === true, reason);
+/** The same for a publisher's session; not announced by a link, so a server may not know of it. */
+export async function followPublisher(
+  session: string,
+  key: string,
+  on: SessionEvents,
+  signal: AbortSignal,
+): Promise<void> {
+  await follow(`${session}/sse`, PUBLISHER, key, '', on, signal);
+}
+
+async function follow(
+  endpoint: string,
+  names: string[],
+  key: string,
+  mid: string,
+  on: SessionEvents,
+  signal: AbortSignal,
+): Promise<void> {
+  if (names.length === 0 || typeof EventSource === 'undefined' || open >= MOST) return;
+  open += 1;
+  let url: string | null = null;
+  try {
+    url = await postJson(endpoint, names, key, signal);
+  } catch {
+    // A stream without its events is still a stream.
+  }
+  if (url === null || signal.aborted) {
+    open -= 1;
+    if (url !== null) void deleteResource({ url }, key);
+    return;
+  }
+  const address = url;
+  let source: EventSource | null = null;
+  // A tab that nobody looks at leaves the connection to those that somebody does.
+  const attend = () => {
+    if (document.hidden) {
+      source?.close();
+      source = null;
+    } else if (source === null) {
+      source = new EventSource(address);
+      for (const name of names) {
+        source.addEventListener(name, ({ data }: MessageEvent<string>) =>
+          dispatch(name, parse(data), mid, on),
+        );
+      }
+    }
+  };
+  attend();
+  document.addEventListener('visibilitychange', attend, { signal });
+  signal.addEventListener('abort', () => {
+    open -= 1;
+    source?.close();
+  });
+}
+
+function dispatch(name: string, data: Record<string, unknown>, mid: string, on: SessionEvents): void {
+  if (name === 'active') on.active?.(true);
+  else if (name === 'inactive') on.active?.(false);
+  else if (name === 'viewercount' && typeof data.viewercount === 'number') on.viewers?.(data.viewercount);
+  else if (name === 'layers') on.layers?.(layersOf(data, mid));
+  else if (name === 'reconnect') on.reconnect?.(typeof data.url === 'string' ? data.url : null);
+  else if (name === 'videopaused') on.paused?.(true);
+  else if (name === 'videoresumed') on.paused?.(false);
+  else if (name === 'findings' && Array.isArray(data.findings)) on.findings?.(data.findings as Finding[]);
 }
 
 /** Reads `{"0":[{rid, width, height, bitrate, …}]}`; older drafts have `{"0":{"layers":[…]}}`. */
-export function layersOf(data: Record<string, unknown>, mid: string): [Layer[], string | null] {
+export function layersOf(data: Record<string, unknown>, mid: string): Layer[] {
   const own = data[mid] ?? Object.values(data)[0];
   const list = Array.isArray(own) ? own : (own as { layers?: unknown } | undefined)?.layers;
-  if (!Array.isArray(list)) return [[], null];
+  if (!Array.isArray(list)) return [];
   const layers: Layer[] = [];
-  let current: string | null = null;
-  for (const entry of list as Record<string, unknown>[]) {
-    const rid = entry?.rid ?? entry?.encodingId;
-    if (typeof rid !== 'string' || layers.some((layer) => layer.rid === rid)) continue;
+  for (const entry of list as unknown[]) {
+    if (typeof entry !== 'object' || entry === null) continue;
+    const { rid, encodingId, width, height, bitrate, targetBitrate } = entry as Record<string, unknown>;
+    const name = rid ?? encodingId ?? '';
+    if (typeof name !== 'string' || layers.some((layer) => layer.rid === name)) continue;
     layers.push({
-      rid,
-      width: positive(entry.width),
-      height: positive(entry.height),
-      bitrate: positive(entry.bitrate) ?? positive(entry.targetBitrate),
+      rid: name,
+      width: positive(width),
+      height: positive(height),
+      bitrate: positive(bitrate) ?? positive(targetBitrate),
     });
-    if (entry.current === true || entry.selected === true) current = rid;
   }
-  layers.sort((a, b) => (b.height ?? 0) - (a.height ?? 0) || (b.bitrate ?? 0) - (a.bitrate ?? 0));
-  return [layers, current];
+  return layers.sort((a, b) => (b.height ?? 0) - (a.height ?? 0) || (b.bitrate ?? 0) - (a.bitrate ?? 0));
 }
 
 function positive(value: unknown): number | null {

@@ -7,7 +7,7 @@ import { opusStereo } from './sdp';
 import { postJson, type Resource } from './signal';
 import { type Report, StatsReader, type ViewerStats } from './stats';
 import { StuckWatch, type Trouble } from './trouble';
-import { followEvents, type Layer } from './whep-events';
+import { followViewer, type Layer, type SessionEvents } from './whep-events';
 
 /**
  * - `connecting`: the first session is being made.
@@ -40,7 +40,12 @@ export interface PlayerOptions {
   key?: string;
   latency?: LatencyWish;
   quality?: Quality;
+  /** Whether the server's events are followed: a connection of its own. Default: yes. */
+  events?: boolean;
 }
+
+/** Those whom the server sends away come back within so long, ms, not all in the same instant. */
+const SCATTER = 1000;
 
 export interface PlayerEvents {
   state: PlayerState;
@@ -89,17 +94,23 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
   #quality: Quality;
   #layers: Layer[] = [];
   #layerUrl: string | null = null;
+  #events: boolean;
+  #follow: (() => void) | null = null;
   #mid = '0';
   #latency = new LatencyMeter();
   /** The running session's frames carry the publisher's capture time. */
   #captureTimes = false;
   #stuck = new StuckWatch((trouble) => this.emit('trouble', trouble));
 
-  constructor(url: string, { key = '', latency = 'auto', quality = { kind: 'auto' } }: PlayerOptions = {}) {
+  constructor(
+    url: string,
+    { key = '', latency = 'auto', quality = { kind: 'auto' }, events = true }: PlayerOptions = {},
+  ) {
     super();
     this.#url = url;
     this.#wish = latency;
     this.#quality = quality;
+    this.#events = events;
     this.#connection = new Connection(this.#address(), key, {
       prepare: (pc) => this.#prepare(pc),
       transform: opusStereo,
@@ -144,7 +155,13 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
 
   /** False where the running session's server has no way to choose by. */
   get choosable(): boolean {
-    return this.#layerUrl !== null;
+    return this.#layerUrl !== null && this.#layers.length !== 1;
+  }
+
+  /** Follows the server's events from now on; once begun, until the session's end. */
+  listen(): void {
+    this.#events = true;
+    this.#follow?.();
   }
 
   /** Asks for another quality, in the running session where that goes, and in all later ones. */
@@ -217,28 +234,33 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     const links = session?.links ?? [];
     this.#layerUrl = findLink(links, LAYER_EXTENSION)?.url ?? null;
     if (this.#quality.kind === 'layer') this.choose(this.#quality);
-    void followEvents(
-      links,
-      this.#connection.key,
-      this.#mid,
-      {
-        active: (active) => {
-          if (!active) this.#silence(true);
-        },
-        viewers: (count) => this.emit('viewers', count),
-        layers: (layers) => {
-          this.#layers = layers;
-          this.emit('layers', layers);
-        },
-        paused: (paused, reason) => this.#stuck.pausedByServer(paused, reason),
-        reconnect: (url) => {
-          if (url !== null && URL.canParse(url, this.#url)) this.#url = new URL(url, this.#url).href;
-          this.#connection.url = this.#address();
-          this.#connection.renew();
-        },
+    this.#follow = () => {
+      this.#follow = null;
+      void followViewer(links, this.#connection.key, this.#mid, this.#hear(), signal);
+    };
+    if (this.#events) this.#follow();
+  }
+
+  #hear(): SessionEvents {
+    return {
+      active: (active) => {
+        if (!active) this.#silence(true);
       },
-      signal,
-    );
+      viewers: (count) => this.emit('viewers', count),
+      layers: (layers) => {
+        this.#layers = layers;
+        this.emit('layers', layers);
+      },
+      paused: (paused) => this.#stuck.pausedByServer(paused),
+      reconnect: (url) => {
+        if (url !== null && URL.canParse(url, this.#url)) this.#url = new URL(url, this.#url).href;
+        this.#connection.url = this.#address();
+        const { pc } = this.#connection;
+        setTimeout(() => {
+          if (this.#connection.pc === pc) this.#connection.renew();
+        }, SCATTER * Math.random());
+      },
+    };
   }
 
   /** The endpoint with what is wished for: a server that knows nothing of it ignores the query. */

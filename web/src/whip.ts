@@ -1,8 +1,11 @@
+import type { Finding } from './api';
 import { Connection, type ConnectionState } from './connection';
 import { Emitter } from './events';
 import { asProblem, Problem } from './problem';
 import { opusStereo } from './sdp';
+import type { Resource } from './signal';
 import { type PublisherStats, StatsReader } from './stats';
+import { followPublisher } from './whep-events';
 
 /** The connection's states; `connected` means that the server receives. */
 export type PublisherState = ConnectionState;
@@ -11,6 +14,10 @@ export interface PublisherEvents {
   state: PublisherState;
   problem: Problem | null;
   stats: PublisherStats;
+  /** How many watch. */
+  viewers: number;
+  /** What the server found wrong with what it gets; from the first look on. */
+  findings: Finding[];
 }
 
 export interface PublisherSettings {
@@ -74,7 +81,7 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
     this.#connection = new Connection(url, key, {
       prepare: (pc) => this.#prepare(pc),
       transform: opusStereo,
-      answered: (pc) => this.#limit(pc),
+      answered: (pc, session, signal) => this.#answered(pc, session, signal),
     });
     this.#connection.on('state', (state) => this.emit('state', state));
     this.#connection.on('problem', (problem) => this.emit('problem', problem));
@@ -140,6 +147,22 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
     const stats = this.#reader.publisher(await pc.getStats());
     this.emit('stats', stats);
     return stats;
+  }
+
+  async #answered(pc: RTCPeerConnection, session: Resource | null, signal: AbortSignal): Promise<void> {
+    if (session) {
+      const events = {
+        viewers: (count: number) => this.emit('viewers', count),
+        findings: (findings: Finding[]) => this.emit('findings', findings),
+        reconnect: (url: string | null) => {
+          const here = this.#connection.url;
+          if (url !== null && URL.canParse(url, here)) this.#connection.url = new URL(url, here).href;
+          this.#connection.renew();
+        },
+      };
+      void followPublisher(session.url, this.#connection.key, events, signal);
+    }
+    await this.#limit(pc);
   }
 
   #prepare(pc: RTCPeerConnection): void {

@@ -29,22 +29,25 @@ describe('the layers event', () => {
     const data = {
       '0': [
         { rid: 'q', width: 320, height: 180, bitrate: 150_000 },
-        { rid: 'f', width: 1280, height: 720, bitrate: 1_500_000, selected: true },
+        { rid: 'f', width: 1280, height: 720, bitrate: 1_500_000 },
         { encodingId: 'h', targetBitrate: 500_000, height: 360 },
         { rid: 'h', height: 360, temporalLayerId: 1 },
         'nonsense',
         null,
       ],
     };
-    const [layers, current] = layersOf(data, '0');
+    const layers = layersOf(data, '0');
     expect(layers.map(({ rid }) => rid)).toEqual(['f', 'h', 'q']);
     expect(layers[1]).toEqual({ rid: 'h', width: null, height: 360, bitrate: 500_000 });
-    expect(current).toBe('f');
+  });
+
+  it('has a layer without a name where there is but one', () => {
+    expect(layersOf({ '0': [{ rid: null, height: 720 }] }, '0')).toMatchObject([{ rid: '', height: 720 }]);
   });
 
   it('is read in the older form too, and is empty when it is nonsense', () => {
-    expect(layersOf({ '1': { layers: [{ rid: 'a' }] } }, '0')[0]).toHaveLength(1);
-    expect(layersOf({}, '0')[0]).toEqual([]);
-    expect(layersOf({ '0': 'x' }, '0')[0]).toEqual([]);
+    expect(layersOf({ '1': { layers: [{ rid: 'a' }] } }, '0')).toHaveLength(1);
+    expect(layersOf({}, '0')).toEqual([]);
+    expect(layersOf({ '0': 'x' }, '0')).toEqual([]);
   });
 });

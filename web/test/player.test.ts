@@ -70,10 +70,10 @@ describe('a picture that stands still', () => {
 
   it('is what the server says, when it says so', () => {
     const { told, stuck } = watch();
-    stuck.pausedByServer(true, 'too thin');
+    stuck.pausedByServer(true);
     stuck.look(stats(1000, 10), true, 1000);
-    expect(stuck.trouble).toEqual({ kind: 'paused', reason: 'too thin' });
-    stuck.pausedByServer(false, null);
+    expect(stuck.trouble).toEqual({ kind: 'paused' });
+    stuck.pausedByServer(false);
     expect(told).toEqual(['paused', null]);
   });
 });

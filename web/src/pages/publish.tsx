@@ -1,6 +1,6 @@
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Info, info } from '../api';
+import { type Finding, type Info, info } from '../api';
 import { type CaptureError, capture, captureObstacle, type Wish } from '../capture';
 import { expose } from '../hook';
 import { storedKey, storeKey } from '../keys';
@@ -40,6 +40,8 @@ function Publish({ name }: { name: string }) {
   const [state, setState] = useState<PublisherState>('idle');
   const [problem, setProblem] = useState<Problem | null>(null);
   const [stats, setStats] = useState<PublisherStats | null>(null);
+  const [viewers, setViewers] = useState<number | null>(null);
+  const [findings, setFindings] = useState<Finding[] | null>(null);
   const blocked = captureObstacle() !== null;
   const sending = state !== 'idle' && state !== 'stopped' && state !== 'failed';
 
@@ -108,8 +110,12 @@ function Publish({ name }: { name: string }) {
     next.on('state', setState);
     next.on('problem', setProblem);
     next.on('stats', setStats);
+    next.on('viewers', setViewers);
+    next.on('findings', setFindings);
     setProblem(null);
     setStats(null);
+    setViewers(null);
+    setFindings(null);
     setPublisher(next);
     next.start(media);
   };
@@ -164,7 +170,7 @@ function Publish({ name }: { name: string }) {
             </Notice>
           )}
           {words && <Notice tone={state === 'failed' ? 'error' : 'warn'} {...words} />}
-          {state === 'connected' && <Health name={name} publishKey={key} />}
+          {state === 'connected' && <Health viewers={viewers} findings={findings} />}
           <Share name={name} />
           {sending && <PublisherFacts stats={stats} />}
         </div>

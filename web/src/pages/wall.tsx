@@ -95,7 +95,7 @@ function Tile({
         src={whepUrl(location.origin, name)}
         token={storedKey('watch', name)}
         label={`Stream ${name}`}
-        {...(focused ? {} : { 'max-height': String(SMALL), controls: 'none', muted: true })}
+        {...(focused ? {} : { 'max-height': String(SMALL), controls: 'none', events: 'none', muted: true })}
       />
       {!focused && (
         <button

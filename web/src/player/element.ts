@@ -30,7 +30,8 @@ export interface ShibukiPlayerEvents {
 /**
  * `<shibuki-player src="https://host/whep/name">`. Attributes, all but `src` optional: `token`, `latency` (low, auto,
  * smooth), `max-height`, `muted`, `start="click"` (plays when asked to), `controls="none"`, `keys="page"` (the
- * keyboard works from the whole page), `label`.
+ * keyboard works from the whole page), `events="none"` (no connection for the server's events: for pages with many
+ * players), `label`.
  */
 export class ShibukiPlayer extends HTMLElement {
   static readonly observedAttributes = [
@@ -137,7 +138,9 @@ export class ShibukiPlayer extends HTMLElement {
     else if (name === 'muted')
       this.#sound(now === null && (navigator.userActivation?.hasBeenActive ?? false));
     else if (!this.isConnected) return;
-    else if (name === 'token' && this.#player) this.#player.key = now ?? '';
+    else if (name === 'events') {
+      if (now !== 'none') this.#player?.listen();
+    } else if (name === 'token' && this.#player) this.#player.key = now ?? '';
     else if (name === 'max-height') this.choose(this.#wished());
     else this.#renew();
     this.#draw();
@@ -211,6 +214,7 @@ export class ShibukiPlayer extends HTMLElement {
       key: this.getAttribute('token') ?? '',
       latency: wish(this.getAttribute('latency')),
       quality: this.#wished(),
+      events: this.getAttribute('events') !== 'none',
     });
     this.#player = player;
     const own =

@@ -13,8 +13,10 @@ export interface PlayerAttributes {
   muted?: boolean;
   start?: string;
   controls?: string;
+  events?: string;
   keys?: string;
   label?: string;
+  inert?: boolean;
 }
 
 declare module 'preact' {

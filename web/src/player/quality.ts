@@ -25,13 +25,15 @@ export function choices(layers: Layer[]): Choice[] {
     );
     return [automatic, ...limits];
   }
-  const each = layers.map(
-    ({ rid, height, bitrate: rate }): Choice => ({
-      quality: { kind: 'layer', rid },
-      label: height === null ? `Layer ${rid}` : `${height}p`,
-      note: rate === null ? '' : bitrate(rate),
-    }),
-  );
+  const each = layers
+    .filter(({ rid }) => rid !== '')
+    .map(
+      ({ rid, height, bitrate: rate }): Choice => ({
+        quality: { kind: 'layer', rid },
+        label: height === null ? `Layer ${rid}` : `${height}p`,
+        note: rate === null ? '' : bitrate(rate),
+      }),
+    );
   // Automatic, but not above: for those who pay for what they receive.
   const limits = layers.slice(1).flatMap(({ height }): Choice[] =>
     height === null

@@ -1,0 +1,181 @@
+import { useEffect, useState } from 'preact/hooks';
+import { ask, get } from '../api';
+import { asProblem } from '../problem';
+import { ConfirmButton } from '../ui/confirm';
+import { Findings } from '../ui/findings';
+import { Facts } from '../ui/frame';
+import { bitrate, fixed } from '../words';
+import type { Feed } from './feed';
+import { Happenings } from './happenings';
+import { History, type Session, type Steps } from './model';
+import { Plot } from './plot';
+import { layerWords } from './stream';
+
+export function SessionPage({ feed, id, operatorKey }: { feed: Feed; id: string; operatorKey: string }) {
+  const [session, setSession] = useState<Session | null>(null);
+  const [gone, setGone] = useState(false);
+  const [history] = useState(() => new History());
+  const { tick } = feed;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the tick says that it is time
+  useEffect(() => {
+    if (gone) return;
+    let ended = false;
+    get(`/api/v1/sessions/${id}`, operatorKey).then(
+      (found) => {
+        if (ended) return;
+        const now = found as Session;
+        setSession(now);
+        history.add(Date.now() / 1000, {
+          bitrate: now.viewer?.bitrate ?? now.publisher?.bitrate ?? null,
+          estimate: now.viewer?.estimate ?? null,
+          loss: percent(now.viewer?.loss ?? now.publisher?.loss),
+          roundTrip: now.viewer?.roundTripMs ?? now.publisher?.roundTripMs ?? null,
+        });
+      },
+      (error) => {
+        if (!ended && asProblem(error).status === 404) setGone(true);
+      },
+    );
+    return () => {
+      ended = true;
+    };
+  }, [id, operatorKey, tick, gone]);
+
+  const plot = { history, tick: history.times.length };
+  return (
+    <>
+      <p class="crumbs">
+        <a href="#/">Overview</a>
+        {session && (
+          <>
+            {' › '}
+            <a href={`#/streams/${encodeURIComponent(session.stream)}`}>{session.stream}</a>
+          </>
+        )}
+      </p>
+      <div class="head">
+        <h1>
+          {session?.role === 'publisher' ? 'Publisher' : 'Viewer'} {id.slice(0, 6)}
+        </h1>
+        <span class={gone || !session ? 'live off' : 'live'}>
+          {gone ? 'Ended' : (session?.state ?? 'Looking…')}
+        </span>
+        <span class="space" />
+        {session && !gone && (
+          <ConfirmButton
+            label="End the session"
+            question={`End this ${session.role}’s session?`}
+            act={() => ask(`/api/v1/sessions/${id}`, 'DELETE', operatorKey)}
+          >
+            It is disconnected at once. Browsers, and OBS too, come back by themselves unless their key is
+            refused.
+          </ConfirmButton>
+        )}
+      </div>
+      {session && (
+        <>
+          <Timeline steps={session.steps} createdAt={session.createdAt} />
+          <div class="two">
+            <section aria-labelledby="facts-title">
+              <h2 id="facts-title">Now</h2>
+              <SessionFacts session={session} />
+              {session.findings && <Findings findings={session.findings.filter(({ active }) => active)} />}
+            </section>
+            <section class="plots" aria-label="Over time">
+              <Plot
+                {...plot}
+                title="Bitrate"
+                lines={[
+                  { series: 'bitrate', label: session.role === 'viewer' ? 'sent' : 'received' },
+                  ...(session.role === 'viewer' ? [{ series: 'estimate', label: 'its link carries' }] : []),
+                ]}
+                format={bitrate}
+              />
+              <Plot
+                {...plot}
+                title="Loss"
+                lines={[{ series: 'loss', label: 'loss' }]}
+                format={(value) => fixed(value, 1, ' %')}
+              />
+              <Plot
+                {...plot}
+                title="Round trip"
+                lines={[{ series: 'roundTrip', label: 'round trip' }]}
+                format={(value) => fixed(value, 0, ' ms')}
+              />
+            </section>
+          </div>
+        </>
+      )}
+      {gone && !session && <p class="empty">There is no such session, or it has ended.</p>}
+      <Happenings
+        list={feed.happenings.filter(({ session, previous }) => session === id || previous === id)}
+      />
+    </>
+  );
+}
+
+/** The join step by step. */
+function Timeline({ steps, createdAt }: { steps: Steps; createdAt: string }) {
+  const rows: [string, number | null][] = [
+    ['First check (ICE)', steps.firstCheckMs],
+    ['Connected (DTLS)', steps.connectedMs],
+    ['First packet', steps.firstPacketMs],
+    ['First keyframe', steps.firstKeyframeMs],
+  ];
+  const longest = Math.max(1, ...rows.map(([, ms]) => ms ?? 0));
+  return (
+    <section aria-labelledby="join-title">
+      <h2 id="join-title">Join</h2>
+      <ol class="timeline">
+        <li>
+          <span>POST</span>
+          <span>{new Date(createdAt).toLocaleString()}</span>
+        </li>
+        {rows.map(([name, ms]) => (
+          <li key={name}>
+            <span>{name}</span>
+            <span>
+              <progress value={ms ?? 0} max={longest} aria-hidden="true" />
+              {ms === null ? 'not yet' : `after ${fixed(ms, 0, ' ms')}`}
+            </span>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+function SessionFacts({ session }: { session: Session }) {
+  const { viewer, publisher } = session;
+  const rows: [string, string][] = [
+    ['Address', session.address ?? '–'],
+    ['Encryption', session.srtp ?? '–'],
+    ['Worker', session.worker === null ? '–' : String(session.worker)],
+  ];
+  if (viewer) {
+    rows.push(
+      ['Picture', viewer.videoPaused ? 'paused: sound only' : layerWords(viewer)],
+      ['Bitrate', bitrate(viewer.bitrate)],
+      ['Its link carries', bitrate(viewer.estimate)],
+      ['Loss', `${fixed(percent(viewer.loss), 1, ' %')} (${viewer.lost} packets)`],
+      ['Round trip', fixed(viewer.roundTripMs, 0, ' ms')],
+      ['Jitter', fixed(viewer.jitterMs, 1, ' ms')],
+      ['Sent again', `${viewer.retransmitted} of ${viewer.nacked} asked for`],
+      ['Asked for keyframes', String(viewer.keyframeRequests)],
+    );
+  }
+  if (publisher) {
+    rows.push(
+      ['Bitrate', bitrate(publisher.bitrate)],
+      ['Loss', `${fixed(100 * publisher.loss, 1, ' %')} (${publisher.lost} packets)`],
+      ['Round trip', fixed(publisher.roundTripMs, 0, ' ms')],
+      ['Asked for keyframes', String(publisher.keyframeRequests)],
+    );
+  }
+  return <Facts rows={rows} />;
+}
+
+function percent(share: number | null | undefined): number | null {
+  return share == null ? null : 100 * share;
+}
