@@ -77,6 +77,7 @@ export function explain(problem: Problem, doing: 'watch' | 'publish', mediaPort:
 /** 2,480,000 → "2.48 Mbit/s"; 64,000 → "64 kbit/s". */
 export function bitrate(bitsPerSecond: number | null): string {
   if (bitsPerSecond === null) return '–';
+  if (bitsPerSecond >= 1e9) return `${(bitsPerSecond / 1e9).toFixed(2)} Gbit/s`;
   if (bitsPerSecond >= 1e6) return `${(bitsPerSecond / 1e6).toFixed(2)} Mbit/s`;
   return `${Math.round(bitsPerSecond / 1000)} kbit/s`;
 }

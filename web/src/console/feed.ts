@@ -119,6 +119,8 @@ export class Feed extends Emitter<FeedEvents> {
       viewers: sum(streams.map(({ viewers }) => viewers)),
       inbound: sum(live.map(({ publisher }) => publisher?.bitrate ?? 0)),
       loss: live.length === 0 ? null : 100 * Math.max(...live.map(({ publisher }) => publisher?.loss ?? 0)),
+      roundTrip:
+        live.length === 0 ? null : Math.max(...live.map(({ publisher }) => publisher?.roundTripMs ?? 0)),
       ...this.#metrics,
     });
     for (const { name, viewers, publisher } of streams) {
@@ -159,7 +161,6 @@ export class Feed extends Emitter<FeedEvents> {
     const bytes = rate('shibuki_viewer_bytes_total');
     this.#metrics = {
       memory: metrics.get('process_resident_memory_bytes') ?? null,
-      cpu: cpu === null ? null : 100 * cpu,
       cost: cpu !== null && packets !== null && packets > 10 ? (1e6 * cpu) / packets : null,
       outbound: bytes === null ? null : 8 * bytes,
     };

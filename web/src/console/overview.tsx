@@ -63,8 +63,13 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
           lines={[{ series: 'loss', label: 'loss' }]}
           format={percent}
         />
+        <Plot
+          {...plot}
+          title="Round trip, worst publisher"
+          lines={[{ series: 'roundTrip', label: 'round trip' }]}
+          format={(value) => fixed(value, 0, ' ms')}
+        />
         <Plot {...plot} title="CPU per packet" lines={[{ series: 'cost', label: 'cost' }]} format={micros} />
-        <Plot {...plot} title="CPU, of one core" lines={[{ series: 'cpu', label: 'CPU' }]} format={percent} />
         <Plot {...plot} title="Memory" lines={[{ series: 'memory', label: 'memory' }]} format={mebibytes} />
       </section>
       <section aria-labelledby="streams-title">

@@ -49,7 +49,6 @@ export function Plot({
     };
   }, [history, names]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the tick says that the history has grown
   useEffect(() => {
     plot.current?.setData(data(history, lines));
   }, [tick]);
@@ -70,6 +69,23 @@ export function Plot({
 
 function data(history: History, lines: Line[]): uPlot.AlignedData {
   return [history.times, ...lines.map(({ series }) => history.of(series))] as uPlot.AlignedData;
+}
+
+function clock(seconds: number): string {
+  return new Date(1000 * seconds).toLocaleTimeString([], {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+  });
+}
+
+/** "2.50 Mbit/s" → "2.5 M": the title says of what. */
+function short(text: string): string {
+  return text
+    .replace(/^0 kbit\/s$/, '0')
+    .replace(/(\.\d*?)0+(?=\D|$)/, '$1')
+    .replace(/\.(?=\D|$)/, '')
+    .replace('bit/s', '');
 }
 
 function build(
@@ -95,8 +111,8 @@ function build(
       cursor: { show: false },
       scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [
-        { ...axis, size: 24 },
-        { ...axis, size: 64, values: (_plot, values) => values.map((value) => format(value)) },
+        { ...axis, size: 22, space: 90, values: (_plot, values) => values.map(clock) },
+        { ...axis, size: 48, values: (_plot, values) => values.map((value) => short(format(value))) },
       ],
       series: [
         {},

@@ -16,7 +16,6 @@ export function SessionPage({ feed, id, operatorKey }: { feed: Feed; id: string;
   const [gone, setGone] = useState(false);
   const [history] = useState(() => new History());
   const { tick } = feed;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the tick says that it is time
   useEffect(() => {
     if (gone) return;
     let ended = false;

@@ -22,7 +22,6 @@ export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: stri
   const stream = feed.streams.find((stream) => stream.name === name) ?? null;
   const [sessions, setSessions] = useState<Session[]>([]);
   const round = Math.floor(feed.tick / EVERY);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the round says that it is time
   useEffect(() => {
     let ended = false;
     get(`/api/v1/sessions?stream=${name}&limit=1000`, operatorKey).then(
