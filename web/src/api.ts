@@ -61,8 +61,8 @@ export interface Info {
   mediaPort: number;
 }
 
-export async function streams(): Promise<Stream[]> {
-  return ((await get('/api/v1/streams')) as { streams: Stream[] }).streams;
+export async function streams(key = ''): Promise<Stream[]> {
+  return ((await get('/api/v1/streams?limit=1000', key)) as { streams: Stream[] }).streams;
 }
 
 /** Null for a stream that nobody publishes or watches. */

@@ -35,8 +35,12 @@ const PUBLISHER = ['findings', 'viewercount', 'reconnect'];
 const MOST = 2;
 let open = 0;
 
-/** Follows the events of a viewer's session until `signal` is aborted. Quietly does nothing where there are none. */
-export async function followViewer(
+/**
+ * Follows the events of a viewer's session, or of a publisher's, until `signal` is aborted. Quietly does nothing where
+ * the server announces none.
+ */
+export async function followEvents(
+  role: 'viewer' | 'publisher',
   links: Link[],
   key: string,
   mid: string,
@@ -46,18 +50,9 @@ export async function followViewer(
   const link = findLink(links, EVENTS_EXTENSION);
   if (!link) return;
   const offered = link.parameters.events?.split(',').map((name) => name.trim());
-  const names = VIEWER.filter((name) => offered === undefined || offered.includes(name));
+  const known = role === 'viewer' ? VIEWER : PUBLISHER;
+  const names = known.filter((name) => offered === undefined || offered.includes(name));
   await follow(link.url, names, key, mid, on, signal);
-}
-
-/** The same for a publisher's session; not announced by a link, so a server may not know of it. */
-export async function followPublisher(
-  session: string,
-  key: string,
-  on: SessionEvents,
-  signal: AbortSignal,
-): Promise<void> {
-  await follow(`${session}/sse`, PUBLISHER, key, '', on, signal);
 }
 
 async function follow(

@@ -7,7 +7,7 @@ import { opusStereo } from './sdp';
 import { postJson, type Resource } from './signal';
 import { type Report, StatsReader, type ViewerStats } from './stats';
 import { StuckWatch, type Trouble } from './trouble';
-import { followViewer, type Layer, type SessionEvents } from './whep-events';
+import { followEvents, type Layer, type SessionEvents } from './whep-events';
 
 /**
  * - `connecting`: the first session is being made.
@@ -71,6 +71,8 @@ const POLL = 500;
 const STALL = 2000;
 /** For those who would rather have no hiccup: what the jitter buffer holds at least, ms. */
 const SMOOTH = 400;
+/** More lines than any picture has. */
+const NO_LIMIT = 65_535;
 /** In a stall, how often the server is asked whether it still has the session, ms. */
 const VERIFY = 4000;
 
@@ -94,6 +96,8 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
   #quality: Quality;
   #layers: Layer[] = [];
   #layerUrl: string | null = null;
+  /** The running session's POST named a height. */
+  #limited = false;
   #events: boolean;
   #follow: (() => void) | null = null;
   #mid = '0';
@@ -116,6 +120,7 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
       transform: opusStereo,
       posting: () => {
         this.#postedAt = performance.now();
+        this.#limited = this.#quality.kind === 'height';
       },
       answered: (pc, session, signal) => this.#answered(pc, session, signal),
     });
@@ -236,7 +241,7 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     if (this.#quality.kind === 'layer') this.choose(this.#quality);
     this.#follow = () => {
       this.#follow = null;
-      void followViewer(links, this.#connection.key, this.#mid, this.#hear(), signal);
+      void followEvents('viewer', links, this.#connection.key, this.#mid, this.#hear(), signal);
     };
     if (this.#events) this.#follow();
   }
@@ -274,8 +279,10 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
   #choice(): object {
     const quality = this.#quality;
     const mediaId = this.#mid;
-    if (quality.kind === 'layer') return { mediaId, rid: quality.rid };
-    return quality.kind === 'height' ? { mediaId, maxHeight: quality.maxHeight } : { mediaId };
+    if (quality.kind === 'height') return { mediaId, maxHeight: quality.maxHeight };
+    // What the session's own POST said would stand otherwise.
+    const lifted = this.#limited ? { maxHeight: NO_LIMIT } : {};
+    return quality.kind === 'layer' ? { mediaId, rid: quality.rid, ...lifted } : { mediaId, ...lifted };
   }
 
   #show(): void {

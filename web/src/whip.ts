@@ -5,7 +5,7 @@ import { asProblem, Problem } from './problem';
 import { opusStereo } from './sdp';
 import type { Resource } from './signal';
 import { type PublisherStats, StatsReader } from './stats';
-import { followPublisher } from './whep-events';
+import { followEvents } from './whep-events';
 
 /** The connection's states; `connected` means that the server receives. */
 export type PublisherState = ConnectionState;
@@ -160,7 +160,7 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
           this.#connection.renew();
         },
       };
-      void followPublisher(session.url, this.#connection.key, events, signal);
+      void followEvents('publisher', session.links, this.#connection.key, '', events, signal);
     }
     await this.#limit(pc);
   }

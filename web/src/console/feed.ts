@@ -1,4 +1,4 @@
-import { ask, type Stream } from '../api';
+import { ask, type Stream, streams } from '../api';
 import { Backoff } from '../backoff';
 import { Emitter } from '../events';
 import { asProblem, Problem } from '../problem';
@@ -85,10 +85,30 @@ export class Feed extends Emitter<FeedEvents> {
         problem = asProblem(error);
       }
       if (signal.aborted) return;
+      if (problem.status === 404) return this.#poll();
       this.emit('problem', problem);
       if (problem.final) return;
       const delay = Math.max(backoff.next(), problem.retryAfter ?? 0);
       await new Promise((resolve) => setTimeout(resolve, delay));
+    }
+  }
+
+  /** For a server that has no events. */
+  async #poll(): Promise<void> {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      try {
+        const list = await streams(this.#key);
+        const viewers = sum(list.map(({ viewers }) => viewers));
+        const at = new Date().toISOString();
+        const publishers = list.filter(({ publishing }) => publishing).length;
+        this.#statistics({ at, sessions: viewers + publishers, streams: list });
+        this.emit('problem', null);
+        this.emit('change', null);
+      } catch (error) {
+        this.emit('problem', asProblem(error));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
 

@@ -26,6 +26,7 @@ function Home() {
         <nav>
           <a href="/publish">Publish</a>
           <a href="/wall">Wall</a>
+          <a href="/console">Console</a>
         </nav>
       </Bar>
       <main>
