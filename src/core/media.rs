@@ -126,6 +126,9 @@ pub struct NegotiatedCodec {
     pub codec: Codec,
     /// The retransmission payload type of this one (RFC 4588), where offered and accepted.
     pub rtx: Option<PayloadType>,
+    /// The payload type under which this one goes with an earlier packet repeated in it (RFC 2198), where offered and
+    /// accepted.
+    pub red: Option<PayloadType>,
     pub feedback: Feedback,
 }
 

@@ -153,11 +153,13 @@ fn write_section(
         );
         lines.push(flag("end-of-candidates"));
     }
-    let formats = accepted
-        .codecs
-        .iter()
-        .flat_map(|codec| [Some(codec.pt), codec.rtx])
-        .flatten();
+    // A publisher sends what stands first: sound with its past in it, where it can.
+    let receives = accepted.direction == "recvonly";
+    let formats = accepted.codecs.iter().flat_map(|codec| match receives {
+        true => [codec.red, Some(codec.pt), codec.rtx],
+        false => [Some(codec.pt), codec.rtx, codec.red],
+    });
+    let formats = formats.flatten();
     description(section, 9, formats.map(|pt| pt.to_string()).collect(), lines)
 }
 
@@ -179,6 +181,10 @@ fn write_codec(section: &Section, codec: &NegotiatedCodec, lines: &mut Vec<Attri
     if let Some(rtx) = codec.rtx.and_then(|pt| section.payload(pt)) {
         lines.push(value("rtpmap", format!("{} {}", rtx.pt, rtx.rtpmap)));
         lines.push(value("fmtp", format!("{} apt={}", rtx.pt, codec.pt)));
+    }
+    if let Some(red) = codec.red.and_then(|pt| section.payload(pt)) {
+        lines.push(value("rtpmap", format!("{} {}", red.pt, red.rtpmap)));
+        lines.push(value("fmtp", format!("{} {}/{}", red.pt, codec.pt, codec.pt)));
     }
 }
 
@@ -266,7 +272,7 @@ pub(super) fn check_payload_types<'a>(
     for codecs in sections {
         let mut own: Vec<PayloadType> = codecs
             .iter()
-            .flat_map(|codec| [Some(codec.pt), codec.rtx])
+            .flat_map(|codec| [Some(codec.pt), codec.rtx, codec.red])
             .flatten()
             .collect();
         if let Some(pt) = own.iter().find(|pt| seen.contains(pt)) {

@@ -191,6 +191,7 @@ mod tests {
                 pt: PayloadType(pt),
                 codec: *codec,
                 rtx: None,
+                red: None,
                 feedback: Feedback::default(),
             })
             .collect()

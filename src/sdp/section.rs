@@ -84,7 +84,9 @@ pub(super) enum Format {
     Media(Codec),
     /// RFC 4588: repeats packets of this payload type.
     Rtx(PayloadType),
-    /// Not passed through: RED, FEC, comfort noise, DTMF, anything unknown.
+    /// RFC 2198: packets of this payload type with earlier ones repeated in them.
+    Red(PayloadType),
+    /// Not passed through: FEC, comfort noise, DTMF, anything unknown.
     Other,
 }
 
@@ -219,6 +221,11 @@ impl Section {
                     .iter()
                     .find(|other| matches!(other.format, Format::Rtx(apt) if apt == payload.pt))
                     .map(|rtx| rtx.pt),
+                red: self
+                    .payloads
+                    .iter()
+                    .find(|other| matches!(other.format, Format::Red(of) if of == payload.pt))
+                    .map(|red| red.pt),
                 feedback: Feedback {
                     nack: has(FeedbackKind::Nack),
                     pli: has(FeedbackKind::Pli),
@@ -356,6 +363,18 @@ fn read_format(rtpmap: &str, fmtp: Option<&str>) -> Format {
             .and_then(|text| parameter(text, "apt"))
             .and_then(|text| text.parse::<u8>().ok());
         return apt.map_or(Format::Other, |apt| Format::Rtx(PayloadType(apt)));
+    }
+    if name.eq_ignore_ascii_case("red") {
+        // `111/111`: the types its blocks are of. Of several, none could be read without the others.
+        let mut types = fmtp
+            .unwrap_or_default()
+            .split('/')
+            .map(|pt| pt.trim().parse::<u8>().ok());
+        let first = types.next().flatten();
+        let same = types.all(|pt| pt == first);
+        return first
+            .filter(|_| same)
+            .map_or(Format::Other, |pt| Format::Red(PayloadType(pt)));
     }
     identify(name, clock_rate, fmtp).map_or(Format::Other, Format::Media)
 }

@@ -14,6 +14,23 @@ export function opusStereo(sdp: string): string {
   return out;
 }
 
+/**
+ * Asks for an answer to the browser's own reference times (RFC 3611 §4.4): only by them does one that receives and
+ * sends nothing know its round trip, and what it says of capture times and asks again for depends on it.
+ */
+export function referenceTime(sdp: string): string {
+  let video = false;
+  return sdp
+    .split(/(?<=\n)/)
+    .flatMap((line) => {
+      if (line.startsWith('m=')) video = line.startsWith('m=video');
+      const pt = /^a=rtpmap:(\d+) (?!rtx|red|ulpfec|flexfec)/i.exec(line)?.[1];
+      const known = pt === undefined || sdp.includes(`a=rtcp-fb:${pt} rrtr`);
+      return video && !known ? [line, `a=rtcp-fb:${pt} rrtr\r\n`] : [line];
+    })
+    .join('');
+}
+
 function withStereo(params: string): string {
   const kept = params
     .split(';')

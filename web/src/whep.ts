@@ -3,7 +3,7 @@ import { Emitter } from './events';
 import { type FrameTimes, type Latency, LatencyMeter } from './latency';
 import { findLink, LAYER_EXTENSION } from './links';
 import type { Problem } from './problem';
-import { opusStereo } from './sdp';
+import { opusStereo, referenceTime } from './sdp';
 import { postJson, type Resource } from './signal';
 import { type Report, StatsReader, type ViewerStats } from './stats';
 import { StuckWatch, type Trouble } from './trouble';
@@ -117,7 +117,7 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     this.#events = events;
     this.#connection = new Connection(this.#address(), key, {
       prepare: (pc) => this.#prepare(pc),
-      transform: opusStereo,
+      transform: (sdp) => referenceTime(opusStereo(sdp)),
       posting: () => {
         this.#postedAt = performance.now();
         this.#limited = this.#quality.kind === 'height';

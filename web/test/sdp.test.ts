@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { opusStereo, restartedAnswer, restartFragment } from '../src/sdp';
+import { opusStereo, referenceTime, restartedAnswer, restartFragment } from '../src/sdp';
 
 const lines = (...text: string[]) => `${text.join('\r\n')}\r\n`;
 
@@ -24,6 +24,17 @@ const offer = lines(
   'a=rtpmap:63 red/48000/2',
   'a=fmtp:63 111/111',
 );
+
+describe('referenceTime', () => {
+  const sdp = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\nm=video 9 X 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n';
+
+  it('is asked for with every video codec, once', () => {
+    const out = referenceTime(sdp);
+    expect(out.match(/rrtr/g)).toHaveLength(1);
+    expect(out).toContain('a=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 rrtr\r\na=rtpmap:97');
+    expect(referenceTime(out)).toBe(out);
+  });
+});
 
 describe('opusStereo', () => {
   it('adds stereo to the fmtp line of Opus and to no other', () => {

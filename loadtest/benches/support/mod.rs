@@ -313,6 +313,7 @@ fn codec() -> NegotiatedCodec {
         pt: PayloadType(96),
         codec: Codec::Vp8,
         rtx: Some(PayloadType(97)),
+        red: None,
         feedback: Feedback {
             nack: true,
             pli: true,

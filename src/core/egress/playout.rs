@@ -4,9 +4,11 @@
 //! replace. What it takes is known here: the round trip, and how much is lost. The playout-delay extension tells the
 //! player; a link that loses nothing gets no delay.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::core::media::LatencyWish;
+use crate::core::rtp::rtcp::ReportBlock;
 
 /// A loss shows when the next packet comes, and Chromium asks again for what it did not get in steps of 20 ms.
 const DETECTION: Duration = Duration::from_millis(50);
@@ -27,8 +29,10 @@ const FIRST_GUESS: f64 = 0.02;
 const SMOOTH: Duration = Duration::from_millis(400);
 /// Nobody is told to wait longer.
 const MOST: Duration = Duration::from_millis(1000);
-/// Reports come each second or so; the mean is over about eight.
-const REPORTS: u32 = 8;
+/// Reports come each second or so; the mean is over so many.
+const REPORTS: usize = 9;
+/// Packets that a share can be told from.
+const ENOUGH: u32 = 50;
 /// A smaller delay has to be enough for so long before it is gone back to.
 const CALM: Duration = Duration::from_secs(15);
 /// Smaller differences are not worth a change.
@@ -43,8 +47,8 @@ const REPEATS: u16 = 200;
 pub struct PlayoutDelay {
     wish: LatencyWish,
     loss: Option<f64>,
-    /// Reports taken in, up to [`REPORTS`].
-    reports: u32,
+    /// The last reports' highest sequence numbers and packets lost.
+    reports: VecDeque<(u32, i32)>,
     round_trip: Option<Duration>,
     target: Duration,
     /// Since when less would do.
@@ -60,7 +64,7 @@ impl PlayoutDelay {
         let mut delay = Self {
             wish,
             loss: None,
-            reports: 0,
+            reports: VecDeque::new(),
             round_trip: None,
             target: Duration::ZERO,
             calm: None,
@@ -87,11 +91,26 @@ impl PlayoutDelay {
         self.aim(now);
     }
 
-    /// What share of the packets of the last second or so was lost, 0 to 1.
-    pub fn reported(&mut self, loss: f64, now: Instant) {
-        self.reports = (self.reports + 1).min(REPORTS);
-        let before = self.loss.unwrap_or(loss);
-        self.loss = Some(before + (loss - before) / f64::from(self.reports));
+    /// What the viewer reports of its picture's packets. Fewer may be lost in all than before, when late ones have come:
+    /// the share that a single report names says little on a way that reorders, and counts only in the first.
+    pub fn reported(&mut self, block: &ReportBlock, now: Instant) {
+        let (highest, lost) = (block.highest_seq, block.cumulative_lost);
+        self.reports.push_back((highest, lost));
+        if self.reports.len() > REPORTS {
+            self.reports.pop_front();
+        }
+        let Some(&(first, lost_before)) = self.reports.front() else {
+            return;
+        };
+        let expected = highest.wrapping_sub(first);
+        if self.reports.len() == 1 {
+            self.loss = Some(f64::from(block.fraction_lost) / 256.0);
+        } else if expected >= 1 << 31 || lost.saturating_sub(lost_before) > expected as i32 {
+            // It started over, or does not know what it says.
+            self.reports.clear();
+        } else if expected >= ENOUGH {
+            self.loss = Some(f64::from(lost.saturating_sub(lost_before).max(0)) / f64::from(expected));
+        }
         self.aim(now);
     }
 
@@ -210,15 +229,35 @@ impl PlayoutRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::Ssrc;
 
-    /// A player of a link with this round trip that reports `loss` each second, while packets go out each 10 ms.
-    fn run(delay: &mut PlayoutDelay, from: Instant, seconds: u64, round_trip: u64, loss: f64) -> Vec<u128> {
+    /// A player of a link with this round trip that reports `loss` each second, while packets go out each 10 ms; `at` is
+    /// where its counts stand.
+    fn run(
+        delay: &mut PlayoutDelay,
+        from: Instant,
+        seconds: u64,
+        round_trip: u64,
+        loss: f64,
+        at: &mut (u32, i32),
+    ) -> Vec<u128> {
         let mut seen = Vec::new();
         for ms in (0..seconds * 1000).step_by(10) {
             let now = from + Duration::from_millis(ms);
             if ms % 1000 == 0 {
                 delay.round_trip(Duration::from_millis(round_trip), now);
-                delay.reported(loss, now);
+                at.0 = at.0.wrapping_add(200);
+                at.1 += (loss * 200.0) as i32;
+                let block = ReportBlock {
+                    ssrc: Ssrc(1),
+                    fraction_lost: (loss * 255.0) as u8,
+                    cumulative_lost: at.1,
+                    highest_seq: at.0,
+                    jitter: 0,
+                    lsr: 0,
+                    dlsr: 0,
+                };
+                delay.reported(&block, now);
             }
             delay.stamp(now);
             seen.push(delay.current().as_millis());
@@ -229,16 +268,22 @@ mod tests {
     #[test]
     fn a_clean_link_is_never_delayed_and_never_told_anything() {
         let start = origin();
+        let mut at = (0, 0);
         let mut delay = PlayoutDelay::new(LatencyWish::Auto, start);
-        assert!(run(&mut delay, start, 60, 250, 0.0).iter().all(|ms| *ms == 0));
+        assert!(
+            run(&mut delay, start, 60, 250, 0.0, &mut at)
+                .iter()
+                .all(|ms| *ms == 0)
+        );
         assert_eq!(delay.stamp(start + Duration::from_secs(60)), None);
     }
 
     #[test]
     fn a_lossy_link_gets_time_for_two_rounds_within_a_second_or_two_and_without_a_jump() {
         let start = origin();
+        let mut at = (0, 0);
         let mut delay = PlayoutDelay::new(LatencyWish::Auto, start);
-        let seen = run(&mut delay, start, 20, 100, 0.05);
+        let seen = run(&mut delay, start, 20, 100, 0.05, &mut at);
         assert!((250..=300).contains(seen.last().unwrap()), "{seen:?}");
         assert_eq!(seen[150], *seen.last().unwrap(), "there after 1.5 s");
         assert!(seen.windows(2).all(|pair| pair[1].abs_diff(pair[0]) <= 4));
@@ -247,9 +292,17 @@ mod tests {
     #[test]
     fn it_is_given_back_slowly_when_the_loss_is_over() {
         let start = origin();
+        let mut at = (0, 0);
         let mut delay = PlayoutDelay::new(LatencyWish::Auto, start);
-        run(&mut delay, start, 20, 100, 0.05);
-        let after = run(&mut delay, start + Duration::from_secs(20), 180, 100, 0.0);
+        run(&mut delay, start, 20, 100, 0.05, &mut at);
+        let after = run(
+            &mut delay,
+            start + Duration::from_secs(20),
+            180,
+            100,
+            0.0,
+            &mut at,
+        );
         assert!(after[1400] >= 250, "not for a few seconds of luck");
         assert_eq!(*after.last().unwrap(), 0, "in the end all of it");
         assert!(after.windows(2).all(|pair| pair[1] <= pair[0]));
@@ -258,11 +311,19 @@ mod tests {
     #[test]
     fn changing_loss_does_not_make_it_swing() {
         let start = origin();
+        let mut at = (0, 0);
         let mut delay = PlayoutDelay::new(LatencyWish::Auto, start);
         let mut seen = Vec::new();
         for n in 0..60 {
             let loss = if n % 3 == 0 { 0.06 } else { 0.0 };
-            seen.extend(run(&mut delay, start + Duration::from_secs(n), 1, 100, loss));
+            seen.extend(run(
+                &mut delay,
+                start + Duration::from_secs(n),
+                1,
+                100,
+                loss,
+                &mut at,
+            ));
         }
         let settled = &seen[500..];
         let spread = settled.iter().max().unwrap() - settled.iter().min().unwrap();
@@ -272,22 +333,25 @@ mod tests {
     #[test]
     fn the_viewers_wish_counts() {
         let start = origin();
+        let mut at = (0, 0);
         let mut low = PlayoutDelay::new(LatencyWish::Low, start);
-        run(&mut low, start, 20, 250, 0.1);
+        run(&mut low, start, 20, 250, 0.1, &mut at);
         assert_eq!(
             low.stamp(start + Duration::from_secs(20)),
             Some(PlayoutRange::NONE)
         );
         let mut smooth = PlayoutDelay::new(LatencyWish::Smooth, start);
-        let seen = run(&mut smooth, start, 20, 20, 0.0);
+        at = (0, 0);
+        let seen = run(&mut smooth, start, 20, 20, 0.0, &mut at);
         assert!((400..=1000).contains(seen.last().unwrap()));
     }
 
     #[test]
     fn absurd_reports_are_bounded() {
         let start = origin();
+        let mut at = (0, 0);
         let mut delay = PlayoutDelay::new(LatencyWish::Auto, start);
-        let seen = run(&mut delay, start, 60, 600_000, 1.0);
+        let seen = run(&mut delay, start, 60, 600_000, 1.0, &mut at);
         assert_eq!(*seen.last().unwrap(), MOST.as_millis());
     }
 

@@ -8,6 +8,7 @@ use super::transport::Stamps;
 use crate::core::ids::{PayloadType, SeqNo, Ssrc};
 use crate::core::media::{Codec, LayerChoice, MediaKind, ViewerTrack};
 use crate::core::route::{Lane, Layer, LayerBuffer, MediaPacket, SourceKey};
+use crate::core::rtp::red;
 use crate::sdp::match_codec;
 
 /// A stored keyframe up to this age is started from even if the publisher would send a new one when asked: the
@@ -90,6 +91,9 @@ pub struct Mapping {
     /// `None`: this viewer has no payload type for the codec.
     pub pt: Option<PayloadType>,
     pub rtx: Option<PayloadType>,
+    pub red: Option<PayloadType>,
+    /// What is lost may be asked for again.
+    pub nack: bool,
 }
 
 impl EgressTrack {
@@ -290,13 +294,17 @@ impl EgressTrack {
         }
     }
 
-    /// Where on the outgoing timeline another layer's picture belongs, if sender reports tell for both layers.
+    /// Where on the outgoing timeline another layer's picture belongs: by sender reports of both layers, or else by
+    /// when their pictures come.
     fn aligned(&self, lane: &Lane, to: SourceKey, timestamp: u64) -> Option<u64> {
         let from = self.key.filter(|from| from.layer != to.layer)?;
         let old = lane.layer(from.layer).filter(|layer| layer.epoch == from.epoch)?;
         let new = lane.layer(to.layer)?;
         let clock_rate = new.codec?.clock_rate();
-        let incoming = new.clock.as_ref()?.on(old.clock.as_ref()?, timestamp, clock_rate);
+        let incoming = match new.clock.as_ref().zip(old.clock.as_ref()) {
+            Some((new, old)) => new.on(old, timestamp, clock_rate),
+            None => new.arrivals.on(&old.arrivals, timestamp, clock_rate)?,
+        };
         self.rewriter.timeline(from, incoming)
     }
 
@@ -430,6 +438,8 @@ impl EgressTrack {
             codec,
             pt: found.map(|entry| entry.pt),
             rtx: found.and_then(|entry| entry.rtx),
+            red: found.and_then(|entry| entry.red),
+            nack: found.is_some_and(|entry| entry.feedback.nack),
         };
         self.mapping = Some(mapping);
         mapping.pt.map(|_| mapping)
@@ -451,6 +461,27 @@ impl EgressTrack {
         // Under another codec's payload type it would not be the same packet.
         self.mapping.filter(|mapping| mapping.codec == packet.codec)?;
         Some((packet, self.rewriter.placed_before(seq, packet)?))
+    }
+
+    /// The packet that went out just before `packet`, as far as it can be repeated in it (RFC 2198), and how many ticks
+    /// it is older.
+    pub fn repeatable<'a>(
+        &self,
+        lane: &'a Lane,
+        packet: &MediaPacket,
+        placed: Placed,
+    ) -> Option<(u64, &'a MediaPacket)> {
+        let red = self.mapping?.red;
+        red?;
+        let (key, seq) = self.rewriter.source_of((placed.seq as u16).wrapping_sub(1))?;
+        let before = lane
+            .layer(key.layer)
+            .filter(|layer| layer.epoch == key.epoch)?
+            .buffer
+            .get(seq)?;
+        let offset = packet.timestamp.checked_sub(before.timestamp)?;
+        let next = self.key == Some(key) && before.codec == packet.codec && seq.0 + 1 == packet.seq.0;
+        (next && red::fits(offset, before.payload.len())).then_some((offset, before))
     }
 
     /// What retransmissions are sent as (RFC 4588); `None`: as what they were the first time.

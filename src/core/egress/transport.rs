@@ -22,6 +22,8 @@ pub struct Stamp {
     /// 24 bits: seconds in 6.18 fixed point.
     pub time: u32,
     pub playout: Option<PlayoutRange>,
+    /// The packet before it is repeated in it.
+    pub redundant: bool,
 }
 
 impl Transport {
@@ -47,6 +49,7 @@ impl Transport {
             number,
             time,
             playout: None,
+            redundant: false,
         }
     }
 }

@@ -12,10 +12,13 @@ use crate::core::machine::{Outbox, Path};
 use crate::core::media::{LayerChoice, MediaKind, ViewerMedia};
 use crate::core::peer::SrtpSender;
 use crate::core::route::{Hub, Lane};
-use crate::core::rtp::rtcp::ReportBlock;
+use crate::core::rtp::rtcp::{self, ReportBlock};
 use crate::core::rtp::{self, Rtcp};
 use crate::core::time::{Epoch, Ntp};
 
+/// From this share of lost packets on, sound is sent twice where the viewer takes it (RFC 2198): nothing else repairs
+/// it, and it is small.
+const REDUNDANT_FROM: f64 = 0.003;
 /// NACKed packets handled in one turn; what is beyond is asked for again.
 const MAX_PENDING_NACKS: usize = 512;
 
@@ -35,6 +38,8 @@ pub struct Viewer {
     playout: PlayoutDelay,
     /// When the next report is due; `None` without anything to report.
     pub report_at: Option<Instant>,
+    /// The viewer's own time as it last told it, by whom and when: by our answer it knows the round trip.
+    reference: Option<(Ssrc, u32, Instant)>,
     /// Reused for reports.
     compound: Vec<u8>,
     counters: ViewerCounters,
@@ -83,6 +88,7 @@ impl Viewer {
             copies: Vec::new(),
             playout: PlayoutDelay::new(media.latency, now),
             report_at: None,
+            reference: None,
             compound: Vec::new(),
             counters: ViewerCounters::default(),
         }
@@ -147,6 +153,7 @@ impl Viewer {
             return;
         }
         track.update_layers(lane);
+        let redundant = self.playout.loss() >= REDUNDANT_FROM;
         for (index, seq) in &lane.fresh {
             let (Some(key), Some(layer)) = (lane.key(*index), lane.layer(*index)) else {
                 continue;
@@ -155,6 +162,10 @@ impl Viewer {
                 continue;
             };
             if let Some(placed) = track.forward(lane, key, packet, now) {
+                let before = match lane.kind {
+                    MediaKind::Audio if redundant => track.repeatable(lane, packet, placed),
+                    _ => None,
+                };
                 let mut wire = Wire {
                     path: &self.path,
                     sender: &mut self.sender,
@@ -162,7 +173,7 @@ impl Viewer {
                     transport: &mut self.transport,
                     playout: &mut self.playout,
                 };
-                wire.send(track, packet, placed, now, out);
+                wire.send(track, packet, placed, before, now, out);
             }
         }
     }
@@ -184,7 +195,7 @@ impl Viewer {
                 transport: &mut self.transport,
                 playout: &mut self.playout,
             };
-            wire.send(track, packet, placed, now, out);
+            wire.send(track, packet, placed, None, now, out);
         }
         bytes
     }
@@ -205,6 +216,11 @@ impl Viewer {
                     self.counters.keyframe_requests += 1;
                     keyframe = true;
                 }
+                Rtcp::Xr(xr) => {
+                    if let Some((ssrc, time)) = rtcp::reference_time(xr) {
+                        self.reference = Some((ssrc, Ntp(time).middle(), now));
+                    }
+                }
                 Rtcp::ReceiverReport { block, .. } => self.reported(&block, now, ntp),
                 Rtcp::SenderReport { blocks, .. } => blocks.for_each(|block| self.reported(&block, now, ntp)),
                 _ => {}
@@ -218,7 +234,7 @@ impl Viewer {
             self.playout.round_trip(round_trip, now);
         }
         if self.is_video(block.ssrc) {
-            self.playout.reported(f64::from(block.fraction_lost) / 256.0, now);
+            self.playout.reported(block, now);
         }
     }
 
@@ -351,6 +367,12 @@ impl Viewer {
         }
         if compound.is_empty() {
             return false;
+        }
+        if let Some((receiver, time, at)) = self.reference.take()
+            && let Some(track) = self.video.as_ref().or(self.audio.as_ref())
+        {
+            let delay = (now.saturating_duration_since(at).as_secs_f64() * 65_536.0) as u32;
+            rtcp::dlrr(compound, track.spec.ssrc, receiver, time, delay);
         }
         if self.sender.seal_rtcp(compound).is_ok() {
             out.datagram(&self.path, compound.len(), |buf| {

@@ -12,7 +12,7 @@ use crate::core::machine::{Outbox, Path};
 use crate::core::media::ExtensionIds;
 use crate::core::peer::SrtpSender;
 use crate::core::route::MediaPacket;
-use crate::core::rtp::{self, OutgoingHeader};
+use crate::core::rtp::{self, OutgoingHeader, red};
 
 /// Header, extensions and RTX's two bytes at most.
 const MAX_HEADER: usize = 96;
@@ -26,20 +26,27 @@ pub struct Wire<'a> {
 }
 
 impl Wire<'_> {
-    /// For the first time.
+    /// For the first time; with the packet before it repeated in it, where that is given with its age in ticks.
     pub fn send(
         &mut self,
         track: &mut EgressTrack,
         packet: &MediaPacket,
         placed: Placed,
+        before: Option<(u64, &MediaPacket)>,
         now: Instant,
         out: &mut impl Outbox,
     ) {
-        let stamp = self.stamp(&track.spec.extensions, placed, now);
-        if is_stamped(&track.spec.extensions) && track.repeats_on().is_none() {
+        let mut stamp = self.stamp(&track.spec.extensions, placed, now);
+        let form =
+            before.and_then(|(offset, before)| Some(Form::Redundant(track.mapping()?.red?, offset, before)));
+        stamp.redundant = form.is_some();
+        if is_stamped(track)
+            && track.mapping().is_some_and(|mapping| mapping.nack)
+            && track.repeats_on().is_none()
+        {
             track.stamps.keep(placed.seq, stamp);
         }
-        self.write(track, packet, placed, stamp, None, out);
+        self.write(track, packet, placed, stamp, form.unwrap_or(Form::Plain), out);
         track.packets = track.packets.wrapping_add(1);
         track.octets = track.octets.wrapping_add(packet.payload.len() as u32);
     }
@@ -58,13 +65,15 @@ impl Wire<'_> {
         let rtx = track.repeats_on();
         let stamp = match rtx {
             Some(_) => self.stamp(ids, placed, now),
-            None if !is_stamped(ids) => Stamp::default(),
+            None if !is_stamped(track) => Stamp::default(),
             None => match track.stamps.of(placed.seq) {
-                Some(stamp) => stamp,
-                None => return,
+                // What was repeated in it may be gone, and without it it would not be the same.
+                Some(stamp) if !stamp.redundant => stamp,
+                _ => return,
             },
         };
-        self.write(track, packet, placed, stamp, rtx, out);
+        let form = rtx.map_or(Form::Plain, |(pt, ssrc)| Form::Again(pt, ssrc));
+        self.write(track, packet, placed, stamp, form, out);
     }
 
     fn stamp(&mut self, ids: &ExtensionIds, placed: Placed, now: Instant) -> Stamp {
@@ -85,15 +94,17 @@ impl Wire<'_> {
         packet: &MediaPacket,
         placed: Placed,
         stamp: Stamp,
-        rtx: Option<(PayloadType, Ssrc)>,
+        form: Form,
         out: &mut impl Outbox,
     ) {
         let Some(pt) = track.mapping().and_then(|mapping| mapping.pt) else {
             return;
         };
-        let (pt, ssrc, index) = match rtx {
-            Some((pt, ssrc)) => (pt, ssrc, track.next_rtx_seq()),
-            None => (pt, track.spec.ssrc, placed.seq),
+        let media_pt = pt;
+        let (pt, ssrc, index) = match form {
+            Form::Plain => (pt, track.spec.ssrc, placed.seq),
+            Form::Redundant(pt, _, _) => (pt, track.spec.ssrc, placed.seq),
+            Form::Again(pt, ssrc) => (pt, ssrc, track.next_rtx_seq()),
         };
         let header = OutgoingHeader {
             marker: packet.marker,
@@ -134,14 +145,26 @@ impl Wire<'_> {
         let payload = &packet.payload;
         let sender = &mut *self.sender;
         let mut sent = 0;
-        let room = MAX_HEADER + payload.len() + SrtpSender::MAX_OVERHEAD;
+        let repeated = match form {
+            Form::Redundant(_, _, before) => before.payload.len(),
+            Form::Plain | Form::Again(..) => 0,
+        };
+        let room = MAX_HEADER + repeated + payload.len() + SrtpSender::MAX_OVERHEAD;
         out.datagram(self.path, room, |buf| {
             let header_len = rtp::write_header(buf, &header, elements)?;
             let mut len = header_len;
-            if rtx.is_some() {
-                buf.get_mut(len..len + 2)?
-                    .copy_from_slice(&(placed.seq as u16).to_be_bytes());
-                len += 2;
+            let mut put = |bytes: &[u8]| {
+                buf.get_mut(len..len + bytes.len())?.copy_from_slice(bytes);
+                len += bytes.len();
+                Some(())
+            };
+            match form {
+                Form::Plain => {}
+                Form::Redundant(_, offset, before) => {
+                    put(&red::header(media_pt.0, offset, before.payload.len()))?;
+                    put(&before.payload)?;
+                }
+                Form::Again(..) => put(&(placed.seq as u16).to_be_bytes())?,
             }
             let copy = buf.get_mut(len..len + payload.len())?;
             copy.copy_from_slice(payload);
@@ -155,7 +178,19 @@ impl Wire<'_> {
     }
 }
 
+/// What a packet goes out as.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Plain,
+    /// Of this payload type, with a packet so many ticks older repeated in it (RFC 2198).
+    Redundant(PayloadType, u64, &'a MediaPacket),
+    /// A retransmission (RFC 4588).
+    Again(PayloadType, Ssrc),
+}
+
 /// Packets on such a track carry something of the moment they were sent.
-fn is_stamped(ids: &ExtensionIds) -> bool {
-    ids.transport_cc.is_some() || ids.abs_send_time.is_some() || ids.playout_delay.is_some()
+fn is_stamped(track: &EgressTrack) -> bool {
+    let ids = &track.spec.extensions;
+    let redundant = track.mapping().is_some_and(|mapping| mapping.red.is_some());
+    redundant || ids.transport_cc.is_some() || ids.abs_send_time.is_some() || ids.playout_delay.is_some()
 }

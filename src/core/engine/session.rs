@@ -51,7 +51,9 @@ impl Engine {
     /// A session's first valid check landed here: it is this worker's from now on.
     pub(super) fn adopt(&mut self, now: Instant, spec: &SessionSpec) -> usize {
         let role = match &spec.role {
-            RoleSpec::Publisher(media) => Role::Publisher(Box::new(Publisher::new(media.clone()))),
+            RoleSpec::Publisher(media) => {
+                Role::Publisher(Box::new(Publisher::new(media.clone(), self.epoch)))
+            }
             RoleSpec::Viewer(media) => Role::Viewer(media.clone()),
         };
         let key = self.sessions.insert(Session {
@@ -104,10 +106,12 @@ impl Engine {
             Received::Rtp(packet) => {
                 if let Role::Publisher(publisher) = &mut session.role {
                     let output = publisher.packet(now, packet);
-                    if let Some(at) = publisher.next_nack() {
+                    let lost = publisher.next_nack();
+                    let recovered = publisher.take_recovered();
+                    if let Some(at) = lost {
                         self.ask_again(now, key, at);
                     }
-                    if let Some(output) = output {
+                    for output in recovered.into_iter().chain(output) {
                         self.publisher_output(key, output);
                     }
                 }

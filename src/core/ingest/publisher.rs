@@ -11,9 +11,9 @@ use super::reception::Reception;
 use super::sources::{SourceRole, Sources, extensions};
 use crate::core::ids::{Rid, SeqNo, Ssrc};
 use crate::core::media::{Codec, MediaKind, NegotiatedCodec, PublisherMedia, StreamCodecs};
-use crate::core::route::{Carried, ClockPoint, MediaPacket, RoutedPacket};
+use crate::core::route::{Carried, ClockPoint, MediaPacket, PublisherClock, RoutedPacket};
 use crate::core::rtp::{self, PictureNumbers, Rtcp, RtpHeader, SeqUnwrapper, TimestampUnwrapper};
-use crate::core::time::Ntp;
+use crate::core::time::{Epoch, Ntp};
 
 /// Payloads are carved out of blocks of this size: one allocation in about fifty packets.
 const BLOCK: usize = 64 * 1024;
@@ -33,6 +33,9 @@ pub struct Publisher {
     codecs: StreamCodecs,
     first_keyframe: Option<Instant>,
     probed: bool,
+    recovered: Option<PublisherOutput>,
+    epoch: Epoch,
+    clock: PublisherClock,
     counters: PublisherCounters,
 }
 
@@ -70,7 +73,8 @@ pub enum PublisherOutput {
 }
 
 impl Publisher {
-    pub fn new(media: PublisherMedia) -> Self {
+    /// `epoch`: the clock that our sender reports go by.
+    pub fn new(media: PublisherMedia, epoch: Epoch) -> Self {
         let transport_cc = media
             .tracks
             .iter()
@@ -83,6 +87,9 @@ impl Publisher {
             codecs: StreamCodecs::default(),
             first_keyframe: None,
             probed: false,
+            recovered: None,
+            epoch,
+            clock: PublisherClock::default(),
             counters: PublisherCounters::default(),
             media,
         }
@@ -120,7 +127,54 @@ impl Publisher {
                 self.reception.sequence(now, header.ssrc, header.seq, false);
             }
         }
-        self.route(now, &header, packet, track, layer, codec.codec)
+        let payload = header.payload(packet);
+        if codec.red == Some(header.pt) {
+            let redundant = rtp::red::parse(payload, codec.pt.0)?;
+            self.recover(now, &header, redundant.earlier, (track, layer), codec.codec);
+            return self.route(
+                now,
+                &header,
+                packet,
+                redundant.primary,
+                (track, layer),
+                codec.codec,
+            );
+        }
+        self.route(now, &header, packet, payload, (track, layer), codec.codec)
+    }
+
+    /// Sound that was lost and came with the next packet, once; it goes before what [`packet`](Self::packet) gave.
+    pub fn take_recovered(&mut self) -> Option<PublisherOutput> {
+        self.recovered.take()
+    }
+
+    /// The packet before this one, if it did not come by itself and this one repeats it.
+    fn recover(
+        &mut self,
+        now: Instant,
+        header: &RtpHeader,
+        earlier: Option<(u32, &[u8])>,
+        (track, layer): (usize, u8),
+        codec: Codec,
+    ) {
+        let Some((offset, payload)) = earlier else { return };
+        let next = self
+            .layers
+            .get(&(track, layer))
+            .filter(|ingest| ingest.ssrc == header.ssrc)
+            .and_then(|ingest| ingest.seq.highest())
+            .map(|highest| (highest.0 as u16).wrapping_add(2));
+        if next != Some(header.seq) {
+            return;
+        }
+        let before = RtpHeader {
+            seq: header.seq.wrapping_sub(1),
+            timestamp: header.timestamp.wrapping_sub(offset),
+            marker: false,
+            extension: None,
+            ..*header
+        };
+        self.recovered = self.route(now, &before, &[], payload, (track, layer), codec);
     }
 
     /// One authenticated compound RTCP packet.
@@ -139,6 +193,7 @@ impl Publisher {
                         timestamp,
                         arrival: now,
                     };
+                    self.clock.report(&self.epoch, &point);
                     output(PublisherOutput::Clock {
                         kind: track.kind,
                         layer: *index,
@@ -266,7 +321,8 @@ impl Publisher {
 
     fn codec_of(&mut self, track: usize, header: &RtpHeader) -> Option<(NegotiatedCodec, MediaKind)> {
         let track = self.media.tracks.get(track)?;
-        let Some(codec) = track.codecs.iter().find(|codec| codec.pt == header.pt) else {
+        let mut codecs = track.codecs.iter();
+        let Some(codec) = codecs.find(|codec| codec.pt == header.pt || codec.red == Some(header.pt)) else {
             self.counters.unknown += 1;
             return None;
         };
@@ -282,16 +338,19 @@ impl Publisher {
         now: Instant,
         header: &RtpHeader,
         packet: &[u8],
-        track: usize,
-        layer: u8,
+        payload: &[u8],
+        (track, layer): (usize, u8),
         codec: Codec,
     ) -> Option<PublisherOutput> {
         let kind = codec.kind();
-        let payload = header.payload(packet);
         let role = SourceRole::Media { track, layer };
-        let carried = extensions(&self.media, role)
+        let mut carried = extensions(&self.media, role)
             .map(|ids| Carried::read(packet, header, ids))
             .unwrap_or_default();
+        let ahead = self.clock.ahead(self.reception.round_trip());
+        carried.capture_time = carried
+            .capture_time
+            .map(|time| ahead.map_or(time, |ahead| time.seen_from_here(ahead)));
         let ingest = self
             .layers
             .entry((track, layer))

@@ -115,6 +115,14 @@ impl Reception {
         }
     }
 
+    /// The time to the publisher and back, as its retransmissions tell; `None` while nothing was lost.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.missing
+            .iter()
+            .filter_map(|(_, missing)| missing.round_trip())
+            .min()
+    }
+
     /// When something is to be asked for.
     pub fn next_nack(&self) -> Option<Instant> {
         self.missing

@@ -115,7 +115,8 @@ impl Sources {
 
     fn track_of(&self, media: &PublisherMedia, header: &RtpHeader, packet: &[u8]) -> Option<(usize, bool)> {
         let by_pt = |track: &PublisherTrack| {
-            let plain = track.codecs.iter().any(|codec| codec.pt == header.pt);
+            let mut codecs = track.codecs.iter();
+            let plain = codecs.any(|codec| codec.pt == header.pt || codec.red == Some(header.pt));
             let rtx = track.codecs.iter().any(|codec| codec.rtx == Some(header.pt));
             (plain || rtx).then_some(rtx && !plain)
         };

@@ -1,7 +1,7 @@
 //! The publisher's clocks. Each track's sender reports tie its RTP timestamps to one clock of the publisher's;
 //! viewers get sender reports of ours that keep those ties, so that audio and video play in sync.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::core::time::{Epoch, Ntp};
 
@@ -26,6 +26,53 @@ impl ClockPoint {
     }
 }
 
+/// When a layer's pictures come at the earliest, by their timestamps: a picture that was sent again, or waited
+/// somewhere, comes later and tells nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrivals {
+    /// A picture of which others are counted from: its arrival and timestamp.
+    base: Option<(Instant, u64)>,
+    /// Seconds that pictures come after what the base would have them, at the least.
+    earliest: f64,
+    last: Option<Instant>,
+}
+
+/// Two clocks drift apart by less than 0.2 ms/s.
+const MAX_DRIFT: f64 = 0.000_2;
+
+impl Arrivals {
+    pub fn arrived(&mut self, timestamp: u64, at: Instant, clock_rate: u32) {
+        let Some(base) = self.base else {
+            self.base = Some((at, timestamp));
+            self.last = Some(at);
+            return;
+        };
+        let seen = seconds_between(base.0, at) - ticks_between(base.1, timestamp) / f64::from(clock_rate);
+        let passed = self
+            .last
+            .map_or(0.0, |last| at.saturating_duration_since(last).as_secs_f64());
+        self.earliest = seen.min(self.earliest + passed * MAX_DRIFT);
+        self.last = Some(at);
+    }
+
+    /// The timestamp that `other`'s pictures have which come at the same time as this layer's of `timestamp`.
+    pub fn on(&self, other: &Arrivals, timestamp: u64, clock_rate: u32) -> Option<u64> {
+        let (base, others) = (self.base?, other.base?);
+        let rate = f64::from(clock_rate);
+        let comes = self.earliest + ticks_between(base.1, timestamp) / rate;
+        let ticks = (seconds_between(others.0, base.0) + comes - other.earliest) * rate;
+        Some(others.1.wrapping_add_signed(ticks.round() as i64))
+    }
+}
+
+fn seconds_between(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64() - from.saturating_duration_since(to).as_secs_f64()
+}
+
+fn ticks_between(from: u64, to: u64) -> f64 {
+    to.wrapping_sub(from) as i64 as f64
+}
+
 /// How far our clock is ahead of the publisher's, path delay included, in seconds. One for all tracks of a
 /// publisher: an error shifts them together and the sync between them stays.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +95,13 @@ impl PublisherClock {
         });
     }
 
+    /// How many seconds the publisher's clock is ahead of ours. Half of the round trip, where that is known, is the
+    /// path's; without, the publisher seems behind by the path. `None` before its first report.
+    pub fn ahead(&self, round_trip: Option<Duration>) -> Option<f64> {
+        let path = round_trip.unwrap_or_default().as_secs_f64() / 2.0;
+        self.offset.map(|offset| path - offset)
+    }
+
     /// The publisher's RTP time at `now` on the track that `point` belongs to.
     pub fn timestamp_at(&self, epoch: &Epoch, point: &ClockPoint, now: Instant, clock_rate: u32) -> u64 {
         let elapsed = match self.offset {
@@ -63,6 +117,36 @@ impl PublisherClock {
 mod tests {
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn layers_are_aligned_by_their_earliest_pictures_however_late_single_ones_come() {
+        let start = start();
+        let (mut large, mut small) = (Arrivals::default(), Arrivals::default());
+        let mut late = 3;
+        for n in 0..300u64 {
+            let captured = start + Duration::from_millis(n * 33);
+            late = (late * 7 + 1) % 40;
+            large.arrived(
+                1_000_000 + n * 2970,
+                captured + Duration::from_millis(20 + late),
+                90_000,
+            );
+            small.arrived(
+                5_000 + n * 2970,
+                captured + Duration::from_millis(20 + late / 2),
+                90_000,
+            );
+        }
+        let timestamp = small.on(&large, 5_000 + 299 * 2970, 90_000).unwrap();
+        let off = timestamp.abs_diff(1_000_000 + 299 * 2970);
+        assert!(off < 90 * 3, "{off} ticks off");
+        assert_eq!(small.on(&Arrivals::default(), 0, 90_000), None);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]
+    fn start() -> Instant {
+        Instant::now()
+    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]

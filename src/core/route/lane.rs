@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::buffer::{BufferLimits, Inserted, LayerBuffer};
-use super::clock::ClockPoint;
+use super::clock::{Arrivals, ClockPoint};
 use super::ladder::{Ladder, RateWindow};
 use super::message::RoutedPacket;
 use crate::core::ids::{Bitrate, Rid, SeqNo};
@@ -39,6 +39,8 @@ pub struct Layer {
     pub epoch: u32,
     pub codec: Option<Codec>,
     pub clock: Option<ClockPoint>,
+    /// By which layers without reports of their own are told apart in time.
+    pub arrivals: Arrivals,
     pub rid: Option<Rid>,
     /// Width and height, as far as known.
     pub size: Option<(u16, u16)>,
@@ -103,11 +105,13 @@ impl Lane {
             layer.bytes = 0;
             layer.rate = RateWindow::default();
             layer.clock = None;
+            layer.arrivals = Arrivals::default();
             changed = true;
         }
         if changed {
             layer.rid = routed.rid;
         }
+        let clock_rate = routed.packet.codec.clock_rate();
         layer.codec = Some(routed.packet.codec);
         layer.size = routed.size;
         layer.bytes += routed.packet.payload.len() as u64;
@@ -116,6 +120,7 @@ impl Lane {
         layer.rate.add(arrival, packet.payload.len() + PACKET_OVERHEAD);
         let begins = layer.last_timestamp != timestamp;
         layer.last_timestamp = timestamp;
+        layer.arrivals.arrived(timestamp, arrival, clock_rate);
         layer.last_arrival = layer.last_arrival.max(Some(arrival));
         layer.missed = 0;
         let highest = layer.buffer.highest();
@@ -238,6 +243,7 @@ impl Layer {
             epoch: 0,
             codec: None,
             clock: None,
+            arrivals: Arrivals::default(),
             rid: None,
             size: None,
             bytes: 0,

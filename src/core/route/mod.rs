@@ -16,7 +16,7 @@ pub mod message;
 pub mod packet;
 
 pub use buffer::{BufferLimits, Inserted, LayerBuffer};
-pub use clock::{ClockPoint, PublisherClock};
+pub use clock::{Arrivals, ClockPoint, PublisherClock};
 pub use hub::Hub;
 pub use ladder::{Ladder, Rung};
 pub use lane::{Lane, Layer, MAX_LAYERS, SourceKey};

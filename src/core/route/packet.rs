@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::core::ids::SeqNo;
 use crate::core::media::{Codec, ExtensionIds};
 use crate::core::rtp::{ExtensionBlock, PictureNumbers, RtpHeader};
+use crate::core::time::Ntp;
 
 #[derive(Clone, Debug)]
 pub struct MediaPacket {
@@ -61,6 +62,27 @@ impl CaptureTime {
         })
     }
 
+    /// With the clock offset that a receiver of ours needs (abs-capture-time, "estimated capture clock offset"): the
+    /// publisher's clock is so many seconds ahead of ours. What the publisher says of a clock behind its own is added.
+    pub fn seen_from_here(self, publisher_ahead: f64) -> Self {
+        let behind = match self.bytes {
+            [_, _, _, _, _, _, _, _, offset @ ..] if self.len == 16 => i64::from_be_bytes(offset),
+            _ => 0,
+        };
+        let ours = (publisher_ahead * 4_294_967_296.0) as i64;
+        let mut bytes = self.bytes;
+        let (_, offset) = bytes.split_at_mut(8);
+        offset.copy_from_slice(&behind.saturating_add(ours).to_be_bytes());
+        Self { bytes, len: 16 }
+    }
+
+    /// The time of capture by our clock; only after [`seen_from_here`](Self::seen_from_here).
+    pub fn captured(&self) -> Option<Ntp> {
+        let [a, b, c, d, e, f, g, h, offset @ ..] = self.bytes;
+        let capture = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        (self.len == 16).then(|| Ntp(capture.wrapping_sub(i64::from_be_bytes(offset) as u64)))
+    }
+
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len.min(16))]
     }
@@ -84,5 +106,29 @@ impl Carried {
             }
         }
         carried
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_time_is_told_by_our_clock_whatever_the_publishers_says() {
+        // 7.5 s by a clock that is 2 s ahead of ours.
+        let bytes: Vec<u8> = ((7u64 << 32) + (1 << 31)).to_be_bytes().into();
+        let time = CaptureTime::read(&bytes).unwrap();
+        assert_eq!(time.captured(), None, "not yet known by our clock");
+        let seen = time.seen_from_here(2.0);
+        assert_eq!(seen.as_slice()[..8], bytes);
+        assert_eq!(seen.as_slice()[8..], (2i64 << 32).to_be_bytes());
+        assert_eq!(seen.captured(), Some(Ntp((5 << 32) + (1 << 31))));
+        // Captured elsewhere, by a clock 1 s behind the publisher's.
+        let mut far = bytes;
+        far.extend((-1i64 << 32).to_be_bytes());
+        let seen = CaptureTime::read(&far).unwrap().seen_from_here(2.0);
+        assert_eq!(seen.captured(), Some(Ntp((6 << 32) + (1 << 31))));
+        let absurd = CaptureTime::read(&[0xff; 16]).unwrap().seen_from_here(1e300);
+        assert!(absurd.captured().is_some());
     }
 }

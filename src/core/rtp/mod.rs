@@ -7,6 +7,7 @@
 //! - [`payload`]: where a picture or a keyframe begins, for any codec; per codec in [`h264`], [`h265`], [`vp8`],
 //!   [`vp9`], [`av1`], which read bit fields with `bits`.
 //! - [`picture`]: numbers in payloads that count pictures, continued from one layer to the next.
+//! - [`red`]: sound with an earlier packet repeated in it.
 //! - [`rtx`]: a retransmission turned back into the packet it repeats.
 //! - [`rtcp`]: reports and feedback, read and written.
 //!
@@ -19,6 +20,7 @@ pub mod h265;
 pub mod header;
 pub mod payload;
 pub mod picture;
+pub mod red;
 pub mod rtcp;
 pub mod rtx;
 pub mod seq;

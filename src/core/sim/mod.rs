@@ -13,7 +13,8 @@
 //! - [`layers`]: simulcast: who gets which layer, and going from one to another.
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
-//! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`nonces`]: asking for anything again.
+//! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`playout`]: what players are told to wait; and that
+//!   it stays so for hours. [`nonces`]: asking for anything again.
 //! - [`hostile`]: clients that are who they say, and absurd. [`shutdown`]: goodbyes. [`idle`]:
 //!   nobody to do anything for.
 
@@ -30,6 +31,7 @@ mod media;
 mod network;
 mod nonces;
 mod offers;
+mod playout;
 mod publisher;
 mod restart;
 mod shutdown;

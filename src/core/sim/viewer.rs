@@ -8,10 +8,12 @@ use super::media::{self, Label};
 use super::offers::{self, Offered};
 use crate::core::ids::Ssrc;
 use crate::core::media::{LatencyWish, MediaKind};
-use crate::core::rtp::{self, Rtcp, RtpHeader};
+use crate::core::rtp::rtcp::ReportBlock;
+use crate::core::rtp::{self, Rtcp, RtpHeader, red};
 
 /// A browser asks again once per round trip.
 const NACK_AGAIN: Duration = Duration::from_millis(60);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const NACK_TICK: Duration = Duration::from_millis(10);
 const NACK_TRIES: u32 = 10;
 /// A gap this large is not asked for.
@@ -23,6 +25,8 @@ pub struct ViewerSpec {
     pub offer: String,
     pub nacks: bool,
     pub latency: LatencyWish,
+    /// Sends receiver reports, once a second.
+    pub reports: bool,
 }
 
 impl ViewerSpec {
@@ -31,6 +35,7 @@ impl ViewerSpec {
             offer: offers::CHROMIUM_WATCHES.to_owned(),
             nacks: true,
             latency: LatencyWish::Auto,
+            reports: true,
         }
     }
 
@@ -40,6 +45,7 @@ impl ViewerSpec {
             offer: offers::without_codec(offers::CHROMIUM_WATCHES, "RTX"),
             nacks: true,
             latency: LatencyWish::Auto,
+            reports: true,
         }
     }
 }
@@ -99,6 +105,7 @@ pub struct Viewer {
     pub gullible: bool,
     sources: HashMap<MediaKind, Source>,
     next: Option<Instant>,
+    next_report: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -107,6 +114,12 @@ struct Source {
     highest: u64,
     received: HashSet<u64>,
     missing: BTreeMap<u64, (Option<Instant>, u32)>,
+    /// Packets on the media's own SSRC, and the highest number, when it was last reported.
+    arrived: u64,
+    first: u64,
+    reported: (u64, u64),
+    /// The middle of the last sender report's time, and when it came.
+    last_report: Option<(u32, Instant)>,
 }
 
 impl Viewer {
@@ -121,6 +134,7 @@ impl Viewer {
             gullible: false,
             sources: HashMap::new(),
             next: None,
+            next_report: None,
         }
     }
 
@@ -147,6 +161,15 @@ impl Viewer {
             }
             None => (format, header.seq, false),
         };
+        let (format, earlier) = match format.codec.as_str() {
+            "RED" => {
+                let opus = self.offered.format("OPUS").expect("RED is of Opus").clone();
+                let parsed = red::parse(payload, opus.pt).expect("the server sends RED as it should be");
+                payload = parsed.primary;
+                (opus, parsed.earlier)
+            }
+            _ => (format, None),
+        };
         let source = self.sources.entry(format.kind).or_default();
         if repeated {
             assert_ne!(
@@ -167,7 +190,9 @@ impl Viewer {
         }
         if source.highest == 0 {
             source.highest = seq;
+            source.first = seq;
         }
+        source.arrived += u64::from(!repeated);
         if seq > source.highest {
             if seq - source.highest < NACK_WINDOW {
                 source
@@ -175,6 +200,9 @@ impl Viewer {
                     .extend((source.highest + 1..seq).map(|lost| (lost, (None, 0))));
             }
             source.highest = seq;
+        }
+        if self.spec.reports {
+            self.next_report.get_or_insert(now + REPORT_INTERVAL);
         }
         if self.spec.nacks && !source.missing.is_empty() {
             self.next.get_or_insert(now);
@@ -206,11 +234,29 @@ impl Viewer {
             repeated,
             playout,
         });
+        let source = self.sources.entry(format.kind).or_default();
+        if let Some((offset, sound)) = earlier
+            && source.received.insert(seq - 1)
+        {
+            source.missing.remove(&(seq - 1));
+            let last = self.seen.last().cloned().expect("it was just seen");
+            self.seen.push(Seen {
+                seq: seq - 1,
+                timestamp: header.timestamp.wrapping_sub(offset),
+                label: media::read(&last.codec, sound).expect("it is a publisher's, unchanged"),
+                repeated: true,
+                ..last
+            });
+        }
     }
 
     pub fn rtcp(&mut self, now: Instant, compound: &[u8]) {
         for item in rtp::feedback(compound) {
             if let Rtcp::SenderReport { ssrc, ntp, rtp, .. } = item {
+                let mut sources = self.sources.values_mut();
+                if let Some(source) = sources.find(|source| source.ssrc == ssrc.0) {
+                    source.last_report = Some(((ntp >> 16) as u32, now));
+                }
                 self.reports.push(Report {
                     at: now,
                     ssrc: ssrc.0,
@@ -222,11 +268,22 @@ impl Viewer {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next
+        [self.next, self.next_report].into_iter().flatten().min()
     }
 
-    /// NACKs that are due.
+    /// Reports and NACKs that are due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) {
+        if self.next_report.is_some_and(|at| at <= now) {
+            self.next_report = Some(now + REPORT_INTERVAL);
+            let blocks: Vec<ReportBlock> = self
+                .sources
+                .values_mut()
+                .map(|source| source.report(now))
+                .collect();
+            let mut compound = Vec::new();
+            rtp::receiver_report(&mut compound, Ssrc(1), &blocks);
+            out.push(compound);
+        }
         if self.next.is_none_or(|at| at > now) {
             return;
         }
@@ -308,6 +365,23 @@ impl Viewer {
 }
 
 impl Source {
+    fn report(&mut self, now: Instant) -> ReportBlock {
+        let (arrived, highest) = self.reported;
+        self.reported = (self.arrived, self.highest);
+        let expected = if highest == 0 { 0 } else { self.highest - highest };
+        let lost = expected.saturating_sub(self.arrived - arrived);
+        let (lsr, since) = self.last_report.unwrap_or((0, now));
+        ReportBlock {
+            ssrc: Ssrc(self.ssrc),
+            fraction_lost: (256 * lost).checked_div(expected).unwrap_or(0).min(255) as u8,
+            cumulative_lost: (self.highest + 1 - self.first).saturating_sub(self.arrived) as i32,
+            highest_seq: self.highest as u32,
+            jitter: 0,
+            lsr,
+            dlsr: ((now - since).as_secs_f64() * 65_536.0) as u32,
+        }
+    }
+
     fn unwrap(&self, seq: u16) -> u64 {
         if self.highest == 0 {
             return 0x1_0000 + u64::from(seq);

@@ -8,8 +8,8 @@ pub mod read;
 mod tests;
 pub mod write;
 
-pub use read::{ReportBlocks, Rtcp, Ssrcs, feedback, lost};
-pub use write::{bye, fir, nack, pli, receiver_report, sdes_cname, sender_report};
+pub use read::{ReportBlocks, Rtcp, Ssrcs, feedback, lost, reference_time};
+pub use write::{bye, dlrr, fir, nack, pli, receiver_report, sdes_cname, sender_report};
 
 use std::time::Duration;
 

@@ -52,6 +52,21 @@ pub fn lost(pid: u16, blp: u16) -> impl Iterator<Item = u16> {
     std::iter::once(pid).chain(following)
 }
 
+/// A receiver's own time in an extended report (RFC 3611 §4.4), and who says it: by it the receiver measures the round
+/// trip, once it is told how long its report lay here.
+pub fn reference_time(xr: &[u8]) -> Option<(Ssrc, u64)> {
+    const REFERENCE_TIME: u8 = 4;
+    let (sender, mut blocks) = ssrc(xr.get(4..)?)?;
+    loop {
+        let (&[kind, _, l0, l1], rest) = blocks.split_first_chunk()?;
+        let (block, rest) = rest.split_at_checked(4 * usize::from(u16::from_be_bytes([l0, l1])))?;
+        if let (REFERENCE_TIME, Ok(ntp)) = (kind, <[u8; 8]>::try_from(block)) {
+            return Some((sender, u64::from_be_bytes(ntp)));
+        }
+        blocks = rest;
+    }
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
     entries: Entries<'a>,

@@ -430,3 +430,27 @@ fn marshal(packets: Vec<Box<dyn Packet>>) -> Vec<u8> {
 fn downcast<T: 'static>(packet: &dyn Packet) -> &T {
     packet.as_any().downcast_ref().expect("the packet's type")
 }
+
+#[test]
+fn a_reference_time_is_found_among_other_blocks() {
+    let mut xr = vec![0x80, 207, 0, 7, 0, 0, 0, 9];
+    xr.extend([7, 0, 0, 1, 1, 2, 3, 4]);
+    xr.extend([4, 0, 0, 2, 0, 0, 0, 1, 0x80, 0, 0, 0]);
+    assert_eq!(reference_time(&xr), Some((Ssrc(9), 0x1_8000_0000)));
+    for len in 0..xr.len() {
+        assert_eq!(reference_time(&xr[..len]), None);
+    }
+}
+
+#[test]
+fn the_answer_to_a_reference_time_is_an_extended_report() {
+    let mut out = Vec::new();
+    dlrr(&mut out, Ssrc(1), Ssrc(9), 0x0001_8000, 65_536);
+    let Some(Rtcp::Xr(xr)) = feedback(&out).next() else {
+        panic!("it is one");
+    };
+    assert_eq!(xr.len(), 24);
+    assert_eq!(xr[8..12], [5, 0, 0, 3]);
+    assert_eq!(xr[12..], [0, 0, 0, 9, 0, 1, 0x80, 0, 0, 1, 0, 0]);
+    assert_eq!(reference_time(xr), None);
+}

@@ -111,6 +111,19 @@ pub fn nack(out: &mut Vec<u8>, sender: Ssrc, media: Ssrc, lost: impl Iterator<It
     }
 }
 
+/// An extended report by `sender` that answers `receiver`'s reference time (RFC 3611 §4.5): the middle 32 bits of it,
+/// and how long ago it came, in 1/65536 s.
+pub fn dlrr(out: &mut Vec<u8>, sender: Ssrc, receiver: Ssrc, lrr: u32, delay: u32) {
+    const DLRR: u8 = 5;
+    header(out, 0, packet_type::XR, 5);
+    word(out, sender.0);
+    out.extend([DLRR, 0]);
+    out.extend(3u16.to_be_bytes());
+    word(out, receiver.0);
+    word(out, lrr);
+    word(out, delay);
+}
+
 /// A goodbye of one source (RFC 3550 §6.6).
 pub fn bye(out: &mut Vec<u8>, ssrc: Ssrc) {
     header(out, 1, packet_type::BYE, 1);
