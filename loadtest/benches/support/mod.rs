@@ -240,6 +240,7 @@ impl Stage {
             layer: 0,
             number: self.frame,
             keyframe: self.frame.is_multiple_of(KEYFRAME_EVERY),
+            since_keyframe: self.frame % KEYFRAME_EVERY,
             captured: 0,
             size: FRAME_SIZE,
         };

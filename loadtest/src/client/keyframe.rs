@@ -132,6 +132,7 @@ mod tests {
                         layer: 0,
                         number: 1,
                         keyframe,
+                        since_keyframe: 1,
                         captured: 0,
                         size,
                     };

@@ -135,7 +135,7 @@ pub struct LinkStats {
     pub overflowed: u64,
     /// The longest a packet waited for the line.
     pub longest_queue_ms: f64,
-    /// Bits of video that arrived in each second since the viewer came, in kbit; the last one is not over.
+    /// Video that a player could show, in each second since the viewer came, in kbit; the last one is not over.
     pub video_kbit: Vec<u32>,
 }
 
@@ -233,7 +233,7 @@ impl Shaper {
         Some(held)
     }
 
-    /// Counts video that arrived at `now`.
+    /// Counts video that arrived at `now` and can be decoded.
     pub fn count_video(&mut self, now: Instant, bytes: usize) {
         /// Two hours of seconds; what comes later is not plotted.
         const MAX_SECONDS: usize = 7200;

@@ -139,6 +139,8 @@ pub struct Publisher {
 /// One encoding of the video.
 struct Layer {
     rid: Option<&'static str>,
+    /// Of [`LAYERS`]; a stream alone is the best.
+    number: u8,
     /// Of the plan's bitrate.
     share: f64,
     sender: Sender,
@@ -157,8 +159,9 @@ struct Clock {
 
 impl Publisher {
     pub fn new(identity: Arc<Identity>, stream: String, stream_id: u32, media: PublisherMedia) -> Self {
-        let layer = |(rid, share): (Option<&'static str>, f64)| Layer {
+        let layer = |(rid, number, share): (Option<&'static str>, usize, f64)| Layer {
             rid,
+            number: number as u8,
             share,
             sender: Sender::new(!media.obs_like),
             until_keyframe: 0,
@@ -167,9 +170,12 @@ impl Publisher {
         let layers = match (&media.video, media.simulcast) {
             (None, _) => Vec::new(),
             (Some(VideoSource::Synthetic(_)), true) => {
-                LAYERS.map(|(rid, share)| layer((Some(rid), share))).into()
+                let layers = LAYERS.iter().enumerate();
+                layers
+                    .map(|(number, (rid, share))| layer((Some(rid), number, *share)))
+                    .collect()
             }
-            (Some(_), _) => vec![layer((None, 1.0))],
+            (Some(_), _) => vec![layer((None, LAYERS.len() - 1, 1.0))],
         };
         let payloader = match &media.video {
             Some(VideoSource::File(file)) => Some(file.payloader()),
@@ -402,6 +408,7 @@ impl Publisher {
             layer.until_keyframe = plan.frames_per_keyframe();
             layer.keyframe_wanted = false;
         }
+        let since_keyframe = plan.frames_per_keyframe().saturating_sub(layer.until_keyframe) as u32;
         layer.until_keyframe -= 1;
         let plan = VideoPlan {
             bitrate: (plan.bitrate as f64 * layer.share) as u64,
@@ -410,9 +417,10 @@ impl Publisher {
         let (key_size, delta_size) = plan.frame_sizes();
         let frame = Frame {
             stream: self.stream_id,
-            layer: index as u8,
+            layer: layer.number,
             number: self.frame as u32,
             keyframe,
+            since_keyframe,
             captured: now.wall,
             size: if keyframe { key_size } else { delta_size },
         };

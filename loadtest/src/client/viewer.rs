@@ -487,6 +487,7 @@ impl Viewer {
             };
             return track.handle(now, number, bytes, piece);
         }
+        let is_video = role != Role::Audio;
         let piece = Piece {
             timestamp: header.timestamp,
             marker: header.marker,
@@ -494,8 +495,8 @@ impl Viewer {
             key: hint.key,
         };
         let arrival = track.handle(now, number, bytes, piece);
-        if let (Some(shaper), Arrival::New, false) = (&mut self.shaper, arrival, role == Role::Audio) {
-            shaper.count_video(now, bytes);
+        if let (Some(shaper), Arrival::New, false) = (&mut self.shaper, arrival, !track.is_decodable()) {
+            shaper.count_video(now, if is_video { bytes } else { 0 });
         }
         if self.times.first_keyframe.is_none() && self.video.stats.frames.keyframes > 0 {
             self.times.first_keyframe = Some(now);

@@ -125,6 +125,7 @@ fn bursts(plan: VideoPlan, audio: bool) -> Vec<Vec<Vec<u8>>> {
             layer: 0,
             number,
             keyframe,
+            since_keyframe: number,
             captured: 0,
             size: if keyframe { key } else { delta },
         };

@@ -61,8 +61,8 @@ pub fn section(page: &mut String, outcome: &Outcome) {
     }
     *page += "<h3>Viewers on limited lines</h3><p>Each of these viewers receives through a line that is \
         emulated in front of it: a rate, a delay, random loss, and a queue in which packets wait before they are dropped. \
-        The server has to find out what fits. What arrived at the end is the mean of the last third of the viewer's \
-        time; the time in brackets was spent frozen.</p><div class=\"scroll\"><table><thead><tr>";
+        The server has to find out what fits. What a viewer got at the end is video that a player could show, the \
+        mean of the last third of its time; the time in brackets was spent frozen.</p><div class=\"scroll\"><table><thead><tr>";
     for head in HEADS {
         let _ = write!(page, "<th>{head}");
     }
@@ -80,13 +80,13 @@ pub fn section(page: &mut String, outcome: &Outcome) {
         let seconds = limited.video_kbit.split_last().map_or(&[][..], |(_, over)| over);
         let points = seconds.iter().enumerate();
         Line {
-            name: &limited.link,
+            name: limited.link.split([',', ';']).next().unwrap_or_default(),
             points: points
                 .map(|(second, kbit)| (second as f64 + 1.0, f64::from(*kbit)))
                 .collect(),
         }
     });
-    let words = "Video that arrived at each of them, second by second.";
+    let words = "Video that each of them could show, second by second.";
     if let Some(svg) = plot::svg(words, "kbit/s", &lines.collect::<Vec<_>>()) {
         let _ = write!(
             page,

@@ -142,7 +142,9 @@ impl ViewerTotals {
             }
         }
         totals.bits_per_second = bytes as f64 * 8.0 / seconds.max(1e-9);
-        let expected = (totals.packets + totals.lost).max(1) as f64;
+        // What is missing now and not given up yet was to come as well.
+        let absent = totals.lost.max(totals.missing.saturating_sub(totals.repaired));
+        let expected = (totals.packets + absent).max(1) as f64;
         totals.loss_before_repair = totals.missing as f64 / expected * 100.0;
         totals.loss_after_repair = totals.lost as f64 / expected * 100.0;
         totals.video_loss_after_repair = video_lost as f64 / (video + video_lost).max(1) as f64 * 100.0;

@@ -21,12 +21,12 @@ pub struct Limited {
     pub link: String,
     /// Of the best layer that fits the line as it is at the end; 0 when none does, null when layers are not known.
     pub wanted_kbit: Option<f64>,
-    /// Video that arrived in the last third of its time.
+    /// Video that arrived in the last third of its time, and that a player could show.
     pub got_kbit: f64,
     /// Percent of what was wanted.
     pub share: Option<f64>,
     pub freezes: u64,
-    /// Percent of its time.
+    /// Percent of its time; all of it when there never was a picture.
     pub frozen: f64,
     /// Percent.
     pub audio_loss: f64,
@@ -38,7 +38,7 @@ pub struct Limited {
     /// Packets the full queue dropped.
     pub overflowed: u64,
     pub longest_queue_ms: f64,
-    /// In each second since it came.
+    /// The same in each second since it came.
     pub video_kbit: Vec<u32>,
 }
 
@@ -59,7 +59,10 @@ pub fn all(viewers: &[ViewerStats], links: &Links, media: &PublisherMedia) -> Ve
                 .filter(|wanted| *wanted > 0.0)
                 .map(|wanted| got * 1e5 / wanted),
             freezes: viewer.video.frames.freezes,
-            frozen: viewer.video.frames.freeze_ms as f64 / viewer.lived_ms.max(1.0) * 100.0,
+            frozen: match viewer.video.frames.complete {
+                0 => 100.0,
+                _ => viewer.video.frames.freeze_ms as f64 / viewer.lived_ms.max(1.0) * 100.0,
+            },
             audio_loss: viewer.audio.lost as f64 / expected.max(1) as f64 * 100.0,
             layers: viewer.layers.clone(),
             layer_switches: viewer.layer_switches,

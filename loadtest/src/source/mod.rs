@@ -2,10 +2,12 @@
 //!
 //! - [`synthetic`]: frames of chosen size and rhythm, packetised as VP8 or H.264, and Opus-like audio.
 //! - [`mod@file`]: IVF, Annex B and Ogg Opus files, looped; [`mp4`]: MP4.
+//! - [`picture`]: the grey pictures of the synthetic streams.
 //! - [`stamp`]: the stamp in each synthetic packet that viewers read latency from.
 
 pub mod file;
 pub mod mp4;
+pub mod picture;
 pub mod stamp;
 pub mod synthetic;
 

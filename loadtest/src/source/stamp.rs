@@ -34,12 +34,17 @@ impl Stamp {
         put(out, self.captured, 8);
     }
 
-    /// Looks for a stamp in the first bytes of a payload, behind whatever the codec puts there.
+    /// Looks for a stamp at the end of a payload, and in its first bytes behind whatever the codec puts there.
     pub fn find(payload: &[u8]) -> Option<Self> {
         /// More than any descriptor plus frame header ahead of a stamp.
         const SEARCHED: usize = 64;
-        let head = payload.get(..payload.len().min(SEARCHED))?;
-        let at = head.windows(MAGIC.len()).position(|window| window == MAGIC)?;
+        let end = payload.len().checked_sub(LEN)?;
+        let at = if payload.get(end..)?.starts_with(&MAGIC) {
+            end
+        } else {
+            let head = payload.get(..payload.len().min(SEARCHED))?;
+            head.windows(MAGIC.len()).position(|window| window == MAGIC)?
+        };
         let mut rest = payload.get(at + MAGIC.len()..at + LEN)?.iter();
         let mut take = |count: usize| {
             rest.by_ref()

@@ -1,23 +1,14 @@
 //! A built-in stream of chosen bitrate, frame rate and keyframe interval, packetised as RFC 7741 and RFC 6184 say.
-//! Its pictures do not decode; everything a server looks at is right.
+//! A frame is a valid picture ([`super::picture`]) and filler that decoders pass over, up to the size it should have.
 
 use crate::client::offer::VideoCodec;
+use crate::source::picture;
 use crate::source::stamp::{self, Stamp};
 
 /// What fits beside IP, UDP, RTP and SRTP overhead with room for a server's header extensions.
 pub const MAX_PAYLOAD: usize = 1150;
 /// A keyframe is this many times a delta frame.
 const KEYFRAME_RATIO: f64 = 8.0;
-/// Of the picture the keyframe headers announce.
-const WIDTH: u16 = 1280;
-const HEIGHT: u16 = 720;
-/// Baseline 3.1, 1280×720, as x264 writes them.
-const SPS: [u8; 23] = [
-    0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x01, 0x40, 0x16, 0xE8, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00,
-    0x0F, 0x03, 0xC6, 0x0C, 0xA8, 0x01,
-];
-const PPS: [u8; 4] = [0x68, 0xCE, 0x3C, 0x80];
-
 #[derive(Clone, Copy, Debug)]
 pub struct VideoPlan {
     pub codec: VideoCodec,
@@ -54,101 +45,75 @@ pub struct Frame {
     pub layer: u8,
     pub number: u32,
     pub keyframe: bool,
+    /// Frames since the last keyframe.
+    pub since_keyframe: u32,
     /// µs since 1970.
     pub captured: u64,
     /// Bytes it should have.
     pub size: usize,
 }
 
-/// Calls `packet` with the RTP payload of each packet of the frame, and whether it is the last.
-pub fn packetise(codec: VideoCodec, frame: &Frame, packet: impl FnMut(&[u8], bool)) {
-    match codec {
-        VideoCodec::H264 => packetise_h264(frame, packet),
-        _ => packetise_vp8(frame, packet),
-    }
-}
-
-fn packetise_vp8(frame: &Frame, mut packet: impl FnMut(&[u8], bool)) {
+/// Calls `packet` with the RTP payload of each packet of the frame, and whether it is the last. Each ends with the
+/// stamp.
+pub fn packetise(codec: VideoCodec, frame: &Frame, mut packet: impl FnMut(&[u8], bool)) {
     let packets = frame.size.div_ceil(MAX_PAYLOAD).max(1);
     let share = frame.size.div_ceil(packets);
     let mut payload = Vec::with_capacity(MAX_PAYLOAD);
     for index in 0..packets {
         payload.clear();
-        let first = index == 0;
-        // X with I (15-bit picture id), S on the first packet, partition 0.
-        let picture = (frame.number & 0x7fff) as u16 | 0x8000;
-        payload.extend_from_slice(&[0x80 | if first { 0x10 } else { 0 }, 0x80]);
-        payload.extend_from_slice(&picture.to_be_bytes());
-        if first {
-            vp8_frame_header(&mut payload, frame);
+        let last = index + 1 == packets;
+        // The last packet is a little shorter, as real frames end anywhere.
+        let until = if last { share.saturating_sub(7) } else { share };
+        match codec {
+            VideoCodec::H264 => h264_head(&mut payload, frame, index == 0, until),
+            _ => vp8_head(&mut payload, frame, index == 0),
         }
-        stamped(&mut payload, frame, index, packets, share, index + 1 == packets);
-        packet(&payload, index + 1 == packets);
-    }
-}
-
-/// RFC 6386 §9.1: frame tag, and for a keyframe the start code and dimensions.
-fn vp8_frame_header(payload: &mut Vec<u8>, frame: &Frame) {
-    let first_partition = (frame.size / 4).min(0x7ffff) as u32;
-    let tag = u32::from(!frame.keyframe) | 1 << 4 | first_partition << 5;
-    payload.extend_from_slice(&tag.to_le_bytes()[..3]);
-    if frame.keyframe {
-        payload.extend_from_slice(&[0x9d, 0x01, 0x2a]);
-        payload.extend_from_slice(&WIDTH.to_le_bytes());
-        payload.extend_from_slice(&HEIGHT.to_le_bytes());
-    }
-}
-
-fn packetise_h264(frame: &Frame, mut packet: impl FnMut(&[u8], bool)) {
-    // nal_ref_idc 3 with type 5 (IDR), or 2 with type 1.
-    let nal: u8 = if frame.keyframe { 0x65 } else { 0x41 };
-    let slices = frame.size.div_ceil(MAX_PAYLOAD).max(1);
-    let packets = slices + usize::from(frame.keyframe);
-    let share = frame.size.div_ceil(slices);
-    let mut payload = Vec::with_capacity(MAX_PAYLOAD);
-    if frame.keyframe {
-        // STAP-A with SPS and PPS.
-        payload.push(0x78);
-        for unit in [&SPS[..], &PPS[..]] {
-            payload.extend_from_slice(&(unit.len() as u16).to_be_bytes());
-            payload.extend_from_slice(unit);
-        }
-        packet(&payload, false);
-    }
-    for index in 0..slices {
-        payload.clear();
-        let (first, last) = (index == 0, index + 1 == slices);
-        if slices == 1 {
-            payload.push(nal);
-        } else {
-            // FU-A (RFC 6184 §5.8): S on the first fragment, E on the last.
-            let edges = if first { 0x80 } else { 0 } | if last { 0x40 } else { 0 };
-            payload.extend_from_slice(&[nal & 0xe0 | 28, edges | nal & 0x1f]);
-        }
-        if first {
-            // first_mb_in_slice 0, slice_type 7 (I) or 5 (P): all slices of the picture are alike.
-            payload.push(if frame.keyframe { 0b1000_1000 } else { 0b1001_1000 });
-        }
-        let number = index + usize::from(frame.keyframe);
-        stamped(&mut payload, frame, number, packets, share, last);
+        let filler = until.saturating_sub(payload.len() + stamp::LEN);
+        payload.extend((0..filler).map(|i| 0x80 | (i as u8 ^ frame.number as u8)));
+        let stamp = Stamp {
+            stream: frame.stream,
+            layer: frame.layer,
+            frame: frame.number,
+            packet: index as u32,
+            packets: packets as u32,
+            captured: frame.captured,
+        };
+        stamp.write(&mut payload);
         packet(&payload, last);
     }
 }
 
-/// The stamp, then filler up to `share` bytes; the last packet is a little shorter, as real frames end anywhere.
-fn stamped(payload: &mut Vec<u8>, frame: &Frame, index: usize, packets: usize, share: usize, last: bool) {
-    let stamp = Stamp {
-        stream: frame.stream,
-        layer: frame.layer,
-        frame: frame.number,
-        packet: index as u32,
-        packets: packets as u32,
-        captured: frame.captured,
-    };
-    stamp.write(payload);
-    let until = if last { share.saturating_sub(7) } else { share };
-    let filler = until.saturating_sub(payload.len());
-    payload.extend((0..filler).map(|i| 0x80 | (i as u8 ^ frame.number as u8)));
+/// RFC 7741 §4.2, and the picture in the first packet. What follows there is the end of its last partition.
+fn vp8_head(payload: &mut Vec<u8>, frame: &Frame, first: bool) {
+    // X with I (15-bit picture id), S on the first packet, partition 0.
+    let picture = (frame.number & 0x7fff) as u16 | 0x8000;
+    payload.extend_from_slice(&[0x80 | if first { 0x10 } else { 0 }, 0x80]);
+    payload.extend_from_slice(&picture.to_be_bytes());
+    if first {
+        payload.extend_from_slice(picture::vp8(frame.layer, frame.keyframe));
+    }
+}
+
+/// The picture in the first packet, and a NAL unit of filler (type 12) in each. `until` is how long the payload will be.
+fn h264_head(payload: &mut Vec<u8>, frame: &Frame, first: bool, until: usize) {
+    const FILLER: u8 = 12;
+    if first {
+        // STAP-A (RFC 6184 §5.7.1).
+        payload.push(0x78);
+        let mut aggregate = |unit: &[u8]| {
+            payload.extend_from_slice(&(unit.len() as u16).to_be_bytes());
+            payload.extend_from_slice(unit);
+        };
+        if frame.keyframe {
+            aggregate(&picture::h264_sps(frame.layer));
+            aggregate(&picture::h264_pps());
+        }
+        let since_keyframe = if frame.keyframe { 0 } else { frame.since_keyframe };
+        aggregate(&picture::h264_slice(frame.layer, since_keyframe, frame.number));
+        let filler = until.saturating_sub(payload.len() + 2).max(1 + stamp::LEN);
+        payload.extend_from_slice(&(filler as u16).to_be_bytes());
+    }
+    payload.push(FILLER);
 }
 
 /// An Opus-like payload of 80–160 bytes: a TOC byte for 20 ms fullband stereo CELT, the stamp, filler.
@@ -180,6 +145,7 @@ mod tests {
             layer: 0,
             number: 5,
             keyframe,
+            since_keyframe: 5,
             captured: 77,
             size,
         };
@@ -263,7 +229,9 @@ mod tests {
                 .windows(4)
                 .enumerate()
                 .filter(|(_, window)| *window == [0, 0, 0, 1]);
-            let kinds: Vec<u8> = starts.map(|(at, _)| stream[at + 4] & 0x1f).collect();
+            let kinds = starts.map(|(at, _)| stream[at + 4] & 0x1f);
+            // Without the filler.
+            let kinds: Vec<u8> = kinds.filter(|kind| *kind != 12).collect();
             assert_eq!(kinds, expected);
         }
     }

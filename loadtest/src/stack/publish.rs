@@ -296,13 +296,15 @@ impl Publisher {
                         if keyframe {
                             (until_keyframe, heeded) = (plan.frames_per_keyframe(), requests);
                         }
+                        let since_keyframe = plan.frames_per_keyframe().saturating_sub(until_keyframe) as u32;
                         until_keyframe -= 1;
                         let (key_size, delta_size) = plan.frame_sizes();
                         let picture = Frame {
                             stream: self.id,
-                            layer: 0,
+                            layer: 2,
                             number: frame as u32,
                             keyframe,
+                            since_keyframe,
                             captured: now.wall,
                             size: if keyframe { key_size } else { delta_size },
                         };
