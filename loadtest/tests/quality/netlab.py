@@ -6,7 +6,8 @@ process carries packets from one to the other with delay, jitter, loss and a rat
 
 ID is 0 to 63; all values hold for each direction. The server's side is 10.98.ID.1; a client run by
 `ip netns exec quality-ID …` is 10.98.ID.2. Jitter is even and reorders. Prints "up" when it stands; SIGINT or SIGTERM
-removes it all and prints what became of the packets. Needs root."""
+removes it all and prints what became of the packets. A line `RATE_KBIT [QUEUE_MS]` on its input changes the rate, 0: none.
+Needs root."""
 import fcntl, heapq, os, random, select, signal, struct, subprocess, sys, time
 
 lab = int(sys.argv[1])
@@ -41,11 +42,20 @@ signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGINT, end)
 print("up", flush=True)
 
+sources = [a, b, sys.stdin]
 waiting, number, free_at = [], 0, {a: 0.0, b: 0.0}
 while True:
     now = time.monotonic()
-    ready, _, _ = select.select([a, b], [], [], max(0, waiting[0][0] - now) if waiting else None)
+    ready, _, _ = select.select(sources, [], [], max(0, waiting[0][0] - now) if waiting else None)
     now = time.monotonic()
+    if sys.stdin in ready:
+        ready.remove(sys.stdin)
+        line = sys.stdin.readline().split()
+        if line:
+            rate = float(line[0]) * 1000 / 8
+            queue = float(line[1]) / 1e3 if len(line) > 1 else queue
+        else:
+            sources.remove(sys.stdin)
     for device in ready:
         out = b if device == a else a
         for _ in range(64):

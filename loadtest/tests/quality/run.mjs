@@ -2,8 +2,10 @@
 //   node run.mjs loss  [--loss 5] [--delay 50] [--jitter 0] [--repeat 3] [--seconds 20] [--query '?latency=auto'] [--chromium]
 //   node run.mjs table [--seconds 20] [--repeat 1] [--at-once 2]     loss × jitter × round trip, as docs/quality.md has it
 //   node run.mjs start [--repeat 10] [--loss 0] [--round-trips 0,20,100,250]  first pictures, for keyframe intervals 1, 2, 4, 10 s
+//   node run.mjs fall  [--repeat 1] [--delay 20] [--jitter 0] [--loss 0]  5 Mbit/s, 0.7 for 20 s, 5 again; three layers
 import { parseArgs } from 'node:util';
 import { clip, Link, Stage } from './stage.mjs';
+import { fallAndRecovery } from './fall.mjs';
 import { join, watch } from './watch.mjs';
 
 const { positionals: [what = 'loss'], values: options } = parseArgs({
@@ -119,5 +121,25 @@ async function start() {
   }
 }
 
-await { loss, table, start }[what]();
+async function fall() {
+  const stage = await Stage.open();
+  try {
+    await stage.publishByChromium('live', {
+      layers: [
+        { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+        { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+        { rid: 'f', maxBitrate: 2_500_000 },
+      ],
+    });
+    for (let n = 0; n < number('repeat', 1); n++) {
+      const link = await Link.open(n, { delay: number('delay', 20), jitter: number('jitter'), loss: number('loss', 0), rate: '5000' });
+      console.log(JSON.stringify(await fallAndRecovery(link, stage, 'live', { query: options.query })));
+      await link.close();
+    }
+  } finally {
+    await stage.close();
+  }
+}
+
+await { loss, table, start, fall }[what]();
 process.exit(0);

@@ -72,12 +72,12 @@ export class Stage {
   }
 
   /** Chromium publishes a canvas full of noise: it answers keyframe requests. */
-  async publishByChromium(stream, { bitrate = 1_500_000 } = {}) {
+  async publishByChromium(stream, { bitrate = 1_500_000, layers = undefined } = {}) {
     const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
     this.#things.push(() => browser.close());
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${this.port}/`);
-    await page.evaluate(async ({ stream, bitrate }) => {
+    await page.evaluate(async ({ stream, encodings }) => {
       const canvas = document.createElement('canvas');
       Object.assign(canvas, { width: 640, height: 360 });
       const paint = canvas.getContext('2d');
@@ -93,12 +93,12 @@ export class Stage {
       const pc = new RTCPeerConnection();
       window.pc = pc;
       for (const track of media.getTracks()) {
-        pc.addTransceiver(track, { direction: 'sendonly', streams: [media], sendEncodings: track.kind === 'video' ? [{ maxBitrate: bitrate }] : undefined });
+        pc.addTransceiver(track, { direction: 'sendonly', streams: [media], sendEncodings: track.kind === 'video' ? encodings : undefined });
       }
       await pc.setLocalDescription();
       const answer = await fetch(`/whip/${stream}`, { method: 'POST', headers: { 'content-type': 'application/sdp' }, body: pc.localDescription.sdp });
       await pc.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
-    }, { stream, bitrate });
+    }, { stream, encodings: layers ?? [{ maxBitrate: bitrate }] });
     await sleep(4000);
     return page;
   }
@@ -114,7 +114,7 @@ export class Link {
   static async open(id, { delay = 0, jitter = 0, loss = 0, rate = '' } = {}) {
     const link = new Link();
     link.address = `10.98.${id}.1`;
-    link.lab = start('python3', [here('netlab.py'), `${id}`, `${delay}`, `${jitter}`, `${loss}`, `${rate}`]);
+    link.lab = start('python3', [here('netlab.py'), `${id}`, `${delay}`, `${jitter}`, `${loss}`, `${rate}`], { stdio: ['pipe', 'pipe', 'pipe'] });
     await new Promise((resolve, reject) => {
       link.lab.stdout.once('data', resolve);
       link.lab.once('exit', () => reject(new Error(`the link: ${link.lab.output}`)));
@@ -122,6 +122,11 @@ export class Link {
     process.env.QUALITY_SPACE = `quality-${id}`;
     link.browser = await chromium.launch({ executablePath: here('chromium-in.sh'), args: FLAGS, env: { ...process.env } });
     return link;
+  }
+
+  /** From now on the link carries so many kbit/s, each way. */
+  rate(kbits) {
+    this.lab.stdin.write(`${kbits}\n`);
   }
 
   async page() {

@@ -151,7 +151,7 @@ impl Losses {
     }
 
     fn count(&mut self, now: Instant, add: impl Fn(&mut Count)) {
-        let bucket = (now.saturating_duration_since(self.start).as_millis() / BUCKET.as_millis()) as u64;
+        let bucket = now.saturating_duration_since(self.start).as_millis() as u64 / BUCKET.as_millis() as u64;
         add(&mut self.latest);
         add(self.lately.bucket(bucket));
         let recent = |before: Conclusion| now.saturating_duration_since(before.at) < SAME;

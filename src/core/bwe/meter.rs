@@ -41,7 +41,7 @@ impl Meter {
     }
 
     fn turn(&mut self, now: Instant) {
-        let bucket = (now.saturating_duration_since(self.start).as_millis() / BUCKET.as_millis()) as u64;
+        let bucket = now.saturating_duration_since(self.start).as_millis() as u64 / BUCKET.as_millis() as u64;
         if bucket > self.current {
             for skipped in (self.current + 1..=bucket).rev().take(BUCKETS) {
                 if let Some(slot) = self.buckets.get_mut(skipped as usize % BUCKETS) {

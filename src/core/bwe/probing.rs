@@ -23,6 +23,8 @@ const FEWEST_PACKETS: u32 = 5;
 const STEP: f64 = 4.0;
 /// What probes may send beyond media: this share of all that is sent, ...
 const SHARE: f64 = 0.08;
+/// ... and so many bytes in a second, so that a viewer that gets nothing but sound gets its picture back within seconds, ...
+const ALWAYS: f64 = 2_000.0;
 /// ... saved up to this many bytes, which is also what a viewer starts with.
 const SAVED: f64 = 60_000.0;
 /// Between two trains.
@@ -52,6 +54,8 @@ pub struct Probing {
     trains: u8,
     /// Bytes that may be sent beyond media; below zero where more was sent.
     credit: f64,
+    /// When time was last counted for it.
+    credited: Instant,
     next: Instant,
     penalty: Duration,
     disproved: Option<Instant>,
@@ -105,6 +109,7 @@ impl Probing {
             verdict: None,
             trains: 0,
             credit: SAVED,
+            credited: now,
             next: now,
             penalty: PENALTY,
             disproved: None,
@@ -125,6 +130,9 @@ impl Probing {
         if self.running.is_some() || self.verdict.is_some() || now < self.next {
             return false;
         }
+        let elapsed = now.saturating_duration_since(self.credited).as_secs_f64();
+        self.credited = now;
+        self.credit = (self.credit + ALWAYS * elapsed).min(SAVED);
         let bitrate = wanted.min(proven * STEP);
         let longest = LONGEST_QUEUE * proven / (bitrate - proven).max(1.0);
         let span = (SHORTEST + jitter * JITTERS)
