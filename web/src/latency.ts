@@ -2,7 +2,8 @@ import type { Report } from './stats';
 
 /**
  * The delay from the publisher's capture to this screen.
- * - `exact`: the frame itself carries the publisher's capture time (abs-capture-time), turned into this clock.
+ * - `exact`: the frame itself carries its capture time (abs-capture-time), read against the server's clock. As exact as
+ *   the publisher's clock and the server's agree.
  * - `estimate`: the frame's time on the server's clock, by its sender reports, against this clock; what a picture
  *   takes from the camera to the server is not in it.
  * - `floor`: only what is known here: half the round trip, the buffers, decoding. It is at least that.
@@ -12,17 +13,27 @@ export interface Latency {
   kind: 'exact' | 'estimate' | 'floor';
 }
 
-/** What `requestVideoFrameCallback` says of a frame; those marked are there for remote tracks only, or not at all. */
+/** What `requestVideoFrameCallback` says of a frame; the latter two are there for remote tracks only, or not at all. */
 export interface FrameTimes {
   expectedDisplayTime: number;
-  captureTime?: number;
   receiveTime?: number;
+  rtpTimestamp?: number;
 }
 
-/** Seconds from 1900, where NTP begins, to 1970. */
+/** What `getSynchronizationSources` says of the frame that came last. Times are NTP's, ms. */
+export interface SourceTimes {
+  rtpTimestamp: number;
+  captureTimestamp?: number;
+  senderCaptureTimeOffset?: number;
+}
+
+/** From 1900, where NTP begins, to 1970, ms. */
 const NTP_EPOCH = 2_208_988_800_000;
 /** A value above, ms, is a clock gone wrong, no delay. */
 const ABSURD = 60_000;
+/** What the two ways of measuring may differ by, ms, and the longest way from a publisher that is believed. */
+const TOLERANCE = 20;
+const LONGEST_UPLINK = 3000;
 
 /** Follows one session. Values are smoothed over about a second. */
 export class LatencyMeter {
@@ -32,19 +43,29 @@ export class LatencyMeter {
   #rtt = 0;
   #value: Latency | null = null;
   #onScreen: number | null = null;
+  #estimate: number | null = null;
 
   get value(): Latency | null {
     return this.#value;
   }
 
-  /** For every frame that is shown. `absolute`: the session's frames carry their capture time. */
-  frame(times: FrameTimes, absolute: boolean): void {
-    const { captureTime, receiveTime, expectedDisplayTime } = times;
+  /** For every frame that is shown. `now`: this machine's wall clock, ms since 1970, when `nowTick` was on the page's. */
+  frame(times: FrameTimes, source: SourceTimes | null, now: number, nowTick: number): void {
+    const { receiveTime, expectedDisplayTime, rtpTimestamp } = times;
     if (receiveTime !== undefined) {
       const shown = expectedDisplayTime - receiveTime;
       if (shown >= 0 && shown < ABSURD) this.#onScreen = mix(this.#onScreen, shown);
     }
-    if (absolute && captureTime !== undefined) this.#set('exact', expectedDisplayTime - captureTime);
+    if (source?.captureTimestamp === undefined || rtpTimestamp === undefined) return;
+    // The source is of the newest frame; this one may be some frames older. 90 kHz, and a difference that wraps.
+    const later = ((rtpTimestamp - source.rtpTimestamp) | 0) / 90;
+    const captured =
+      source.captureTimestamp - NTP_EPOCH + (source.senderCaptureTimeOffset ?? 0) + later + this.#skew();
+    const ms = now + (expectedDisplayTime - nowTick) - captured;
+    // Without a clock that agrees with the server's the capture time says nothing.
+    const least = this.#estimate ?? 0;
+    if (ms >= least - TOLERANCE && ms <= least + LONGEST_UPLINK) this.#set('exact', ms);
+    else if (this.#value?.kind === 'exact') this.#value = null;
   }
 
   /** With every report of statistics. `now`: this machine's wall clock, ms since 1970. */
@@ -56,12 +77,17 @@ export class LatencyMeter {
         this.#rtt = 1000 * number(entry.currentRoundTripTime);
       if (entry.type === 'inbound-rtp' && entry.kind === 'video') playout = unixTime(entry, now);
     });
-    if (this.#value?.kind === 'exact') return;
     if (playout !== null && Number.isFinite(this.#path)) {
-      this.#set('estimate', now - playout - this.#path + this.#rtt / 2);
-    } else if (this.#onScreen !== null) {
-      this.#set('floor', this.#onScreen + this.#rtt / 2);
+      this.#estimate = mix(this.#estimate, now - playout - this.#skew());
     }
+    if (this.#value?.kind === 'exact') return;
+    if (this.#estimate !== null) this.#set('estimate', this.#estimate);
+    else if (this.#onScreen !== null) this.#set('floor', this.#onScreen + this.#rtt / 2);
+  }
+
+  /** By how much this clock is ahead of the server's, ms. */
+  #skew(): number {
+    return Number.isFinite(this.#path) ? this.#path - this.#rtt / 2 : Number.NaN;
   }
 
   #clock({ timestamp, remoteTimestamp }: Record<string, unknown>): void {

@@ -1,6 +1,7 @@
+import { offerCaptureTime } from './capture-time';
 import { Connection, type ConnectionState } from './connection';
 import { Emitter } from './events';
-import { type FrameTimes, type Latency, LatencyMeter } from './latency';
+import { type FrameTimes, type Latency, LatencyMeter, type SourceTimes } from './latency';
 import { findLink, LAYER_EXTENSION } from './links';
 import type { Problem } from './problem';
 import { opusStereo, referenceTime } from './sdp';
@@ -102,8 +103,8 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
   #follow: (() => void) | null = null;
   #mid = '0';
   #latency = new LatencyMeter();
-  /** The running session's frames carry the publisher's capture time. */
-  #captureTimes = false;
+  /** Of the running session's video. */
+  #receiver: RTCRtpReceiver | null = null;
   #stuck = new StuckWatch((trouble) => this.emit('trouble', trouble));
 
   constructor(
@@ -221,13 +222,14 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     this.#layerUrl = null;
     this.#latency = new LatencyMeter();
     this.#stuck.reset();
-    pc.addTransceiver('video', { direction: 'recvonly' });
-    pc.addTransceiver('audio', { direction: 'recvonly' });
+    for (const kind of ['video', 'audio'])
+      offerCaptureTime(pc.addTransceiver(kind, { direction: 'recvonly' }));
     const stream = this.#stream;
     pc.addEventListener('track', ({ track, receiver }) => {
       // Live means now: no delay beyond what the network's jitter makes necessary.
       if ('jitterBufferTarget' in receiver)
         receiver.jitterBufferTarget = this.#wish === 'smooth' ? SMOOTH : 0;
+      if (track.kind === 'video') this.#receiver = receiver;
       stream.addTrack(track);
       if (stream === this.#stream) this.#show();
     });
@@ -235,7 +237,6 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
 
   async #answered(pc: RTCPeerConnection, session: Resource | null, signal: AbortSignal): Promise<void> {
     this.#mid = pc.getTransceivers().find(({ receiver }) => receiver.track.kind === 'video')?.mid ?? '0';
-    this.#captureTimes = pc.remoteDescription?.sdp.includes('abs-capture-time') ?? false;
     const links = session?.links ?? [];
     this.#layerUrl = findLink(links, LAYER_EXTENSION)?.url ?? null;
     if (this.#quality.kind === 'layer') this.choose(this.#quality);
@@ -291,14 +292,15 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     const video = this.#video;
     if (!video || video.srcObject === stream) return;
     video.srcObject = stream;
-    const shown = (_now: number, times: FrameTimes) => {
+    const shown = (now: number, times: FrameTimes) => {
       if (stream !== this.#stream) return;
       if (this.#firstFrameMs === null) {
         this.#firstFrameMs = performance.now() - this.#postedAt;
         this.emit('firstframe', this.#firstFrameMs);
         this.#media();
       }
-      this.#latency.frame(times, this.#captureTimes);
+      const source = this.#receiver?.getSynchronizationSources()[0] ?? null;
+      this.#latency.frame(times, source as SourceTimes | null, Date.now() - (performance.now() - now), now);
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback?.(shown);

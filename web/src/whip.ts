@@ -1,4 +1,5 @@
 import type { Finding } from './api';
+import { offerCaptureTime } from './capture-time';
 import { Connection, type ConnectionState } from './connection';
 import { Emitter } from './events';
 import { asProblem, Problem } from './problem';
@@ -177,6 +178,7 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
         streams: [stream],
         ...(track.kind === 'video' ? { sendEncodings: encodings(lines(track), this.#settings) } : {}),
       });
+      offerCaptureTime(transceiver);
       if (track.kind === 'video') this.#prefer(transceiver);
     }
   }

@@ -103,18 +103,41 @@ describe('the delay', () => {
   });
 
   it('is exact where frames carry their capture time', () => {
-    const meter = new LatencyMeter();
-    meter.frame({ expectedDisplayTime: 5000, captureTime: 4850, receiveTime: 4950 }, true);
-    expect(meter.value).toEqual({ kind: 'exact', ms: 150 });
-    meter.report(report(pair), now);
-    expect(meter.value?.kind).toBe('exact');
+    for (const skew of [0, -3_600_000, 250]) {
+      const meter = new LatencyMeter();
+      const outbound = { type: 'remote-outbound-rtp', timestamp: now, remoteTimestamp: now + skew - 20 };
+      meter.report(report(outbound, pair), now);
+      // The newest frame was captured 100 ms ago; the one now shown is four frames older.
+      const source = {
+        rtpTimestamp: 5000,
+        captureTimestamp: NTP + now + skew - 100,
+        senderCaptureTimeOffset: 0,
+      };
+      const shown = { expectedDisplayTime: 5010, receiveTime: 4900, rtpTimestamp: (5000 - 4 * 3000) >>> 0 };
+      meter.frame(shown, source, now, 5000);
+      expect(meter.value?.kind).toBe('exact');
+      expect(meter.value?.ms).toBeCloseTo(100 + 10 + 4 * (3000 / 90), 0);
+    }
+  });
+
+  it('is not read from a clock that is wrong', () => {
+    for (const wrong of [-60_000, 60_000]) {
+      const meter = new LatencyMeter();
+      const outbound = { type: 'remote-outbound-rtp', timestamp: now, remoteTimestamp: now - 20 };
+      const inbound = { type: 'inbound-rtp', kind: 'video', estimatedPlayoutTimestamp: NTP + now - 120 };
+      meter.report(report(outbound, pair, inbound), now);
+      const source = { rtpTimestamp: 5000, captureTimestamp: NTP + now + wrong };
+      meter.frame({ expectedDisplayTime: 5000, rtpTimestamp: 5000 }, source, now, 5000);
+      meter.report(report(pair), now);
+      expect(meter.value?.kind).toBe('estimate');
+    }
   });
 
   it('is a floor where nothing is known of the publisher', () => {
     const meter = new LatencyMeter();
     meter.report(report(), now);
     expect(meter.value).toBeNull();
-    meter.frame({ expectedDisplayTime: 5000, receiveTime: 4970 }, false);
+    meter.frame({ expectedDisplayTime: 5000, receiveTime: 4970 }, null, now, 5000);
     meter.report(report(pair), now);
     expect(meter.value).toEqual({ kind: 'floor', ms: 50 });
   });

@@ -77,7 +77,7 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
           <h2 id="streams-title">
             Streams <span class="count">{feed.streams.length}</span>
           </h2>
-          <label class="inline">
+          <label class="inline" title="Each picture is a viewer of its own, at the lowest layer">
             <input
               type="checkbox"
               checked={pictures}

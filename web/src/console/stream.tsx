@@ -146,7 +146,7 @@ function Layers({ layers }: { layers: LayerReport[] }) {
   return (
     <section aria-labelledby="layers-title">
       <h2 id="layers-title">Tracks and layers</h2>
-      <Scroll label="layers-title">
+      <Scroll label="Table of tracks and layers">
         <table>
           <thead>
             <tr>
@@ -193,7 +193,7 @@ function Viewers({ viewers }: { viewers: Session[] }) {
       </h2>
       {viewers.length === 0 && <p class="empty">Nobody watches.</p>}
       {viewers.length > 0 && (
-        <Scroll label="viewers-title">
+        <Scroll label="Table of viewers">
           <table>
             <thead>
               <tr>
@@ -245,7 +245,7 @@ export function layerWords(viewer: Session['viewer']): string {
 function Scroll({ label, children }: { label: string; children: ComponentChildren }) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls must be reachable by keyboard
-    <section class="scroll" tabIndex={0} aria-labelledby={label}>
+    <section class="scroll" tabIndex={0} aria-label={label}>
       {children}
     </section>
   );
