@@ -2,8 +2,8 @@ import type { Report } from './stats';
 
 /**
  * The delay from the publisher's capture to this screen.
- * - `exact`: the frame itself carries its capture time (abs-capture-time), read against the server's clock. As exact as
- *   the publisher's clock and the server's agree.
+ * - `exact`: the frame itself carries its capture time (abs-capture-time), and the server says how the publisher's
+ *   clock stands to its own. As exact as that is known.
  * - `estimate`: the frame's time on the server's clock, by its sender reports, against this clock; what a picture
  *   takes from the camera to the server is not in it.
  * - `floor`: only what is known here: half the round trip, the buffers, decoding. It is at least that.
@@ -59,8 +59,9 @@ export class LatencyMeter {
     if (source?.captureTimestamp === undefined || rtpTimestamp === undefined) return;
     // The source is of the newest frame; this one may be some frames older. 90 kHz, and a difference that wraps.
     const later = ((rtpTimestamp - source.rtpTimestamp) | 0) / 90;
+    // Capture clock = the server's + offset (abs-capture-time).
     const captured =
-      source.captureTimestamp - NTP_EPOCH + (source.senderCaptureTimeOffset ?? 0) + later + this.#skew();
+      source.captureTimestamp - NTP_EPOCH - (source.senderCaptureTimeOffset ?? 0) + later + this.#skew();
     const ms = now + (expectedDisplayTime - nowTick) - captured;
     // Without a clock that agrees with the server's the capture time says nothing.
     const least = this.#estimate ?? 0;

@@ -108,10 +108,11 @@ describe('the delay', () => {
       const outbound = { type: 'remote-outbound-rtp', timestamp: now, remoteTimestamp: now + skew - 20 };
       meter.report(report(outbound, pair), now);
       // The newest frame was captured 100 ms ago; the one now shown is four frames older.
+      // By the publisher's own clock, which is 7 s ahead of the server's.
       const source = {
         rtpTimestamp: 5000,
-        captureTimestamp: NTP + now + skew - 100,
-        senderCaptureTimeOffset: 0,
+        captureTimestamp: NTP + now + skew + 7000 - 100,
+        senderCaptureTimeOffset: 7000,
       };
       const shown = { expectedDisplayTime: 5010, receiveTime: 4900, rtpTimestamp: (5000 - 4 * 3000) >>> 0 };
       meter.frame(shown, source, now, 5000);

@@ -26,7 +26,8 @@ const offer = lines(
 );
 
 describe('referenceTime', () => {
-  const sdp = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\nm=video 9 X 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n';
+  const sdp =
+    'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\nm=video 9 X 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n';
 
   it('is asked for with every video codec, once', () => {
     const out = referenceTime(sdp);
