@@ -144,7 +144,13 @@ pub async fn post(
     if status == StatusCode::CREATED || status == StatusCode::OK {
         return Ok(Accepted { answer, session_url });
     }
-    let said = answer.trim().chars().take(200).collect::<String>();
+    // A page for people says nothing that the status does not.
+    let plain = !answer.trim_start().starts_with('<');
+    let line = answer
+        .lines()
+        .map(str::trim)
+        .find(|line| plain && !line.is_empty());
+    let said: String = line.unwrap_or_default().chars().take(200).collect();
     Err(match said.as_str() {
         "" => format!("the server answered {status}"),
         said => format!("the server answered {status}: {said}"),

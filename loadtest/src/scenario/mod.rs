@@ -163,9 +163,9 @@ pub struct Stalled {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it")]
     Unreadable(#[from] std::io::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Toml(#[from] toml::de::Error),
     #[error("its [short] part: {0}")]
     Short(toml::de::Error),

@@ -46,7 +46,7 @@ pub struct AudioFile {
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it")]
     Io(#[from] std::io::Error),
     #[error("it is larger than 1 GB")]
     TooLarge,
@@ -72,7 +72,7 @@ pub enum FileError {
     Empty,
     #[error("it does not begin with a keyframe")]
     NoKeyframe,
-    #[error("not Ogg: {0}")]
+    #[error("not Ogg")]
     Ogg(#[from] ogg::OggReadError),
     #[error("its first stream is not Opus")]
     NotOpus,
