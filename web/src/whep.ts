@@ -250,7 +250,7 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
   #hear(): SessionEvents {
     return {
       active: (active) => {
-        if (!active) this.#silence(true);
+        if (!active && this.#connection.state === 'connected') this.#silence(true);
       },
       viewers: (count) => this.emit('viewers', count),
       layers: (layers) => {
