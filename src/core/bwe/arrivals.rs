@@ -148,11 +148,12 @@ impl Arrivals {
         self.jitter += (distance - self.jitter) / 16.0;
     }
 
-    /// What the way carried while every group waited for longer than `waiting`, up to now.
-    pub fn busy(&self, waiting: Duration) -> Option<Carried> {
+    /// What the way carried while every group waited for longer than `waiting`, up to now, in the `recent` past at most.
+    pub fn busy(&self, waiting: Duration, recent: Duration) -> Option<Carried> {
         let waiting = waiting.as_micros() as i32;
+        let recent = recent.as_micros() as i32;
         let base = self.base?.delay();
-        self.carried(|group, _| group.least_delay - base > waiting)
+        self.carried(|group, span| group.least_delay - base > waiting && span < recent)
     }
 
     /// What the way carried in the last part of at least so long, if so much is known.

@@ -347,8 +347,10 @@ impl Estimator {
         let queueing = self.rate.is_queueing(&self.arrivals);
         if self.losses.overload(now, sending, queueing) {
             let arriving = self.arrivals.lately(Duration::from_millis(100));
-            self.rate
-                .losing(arriving.map_or(sending * (1.0 - self.losses.share()), |carried| carried.rate));
+            self.rate.losing(
+                now,
+                arriving.map_or(sending * (1.0 - self.losses.share()), |carried| carried.rate),
+            );
         }
         if let Some(reported) = self.reported
             && let Some(verdict) = self.probing.reported(now, reported, self.losses.natural())

@@ -12,6 +12,8 @@ const DRAINED: Duration = Duration::from_millis(12);
 const GLANCE: Duration = Duration::from_millis(60);
 /// ... and to believe it if it is more.
 const LOOK: Duration = Duration::from_millis(120);
+/// What was carried longer ago than this is not what is carried now.
+const RECENT: Duration = Duration::from_millis(500);
 /// Of what a busy way carries: where its queue has to be drained, ...
 const DRAINING: f64 = 0.85;
 /// ... and where it has not, or was.
@@ -38,6 +40,8 @@ const LESS: f64 = 0.7;
 const OURS: f64 = 1.1;
 /// ... or where it is as long as this: no picture is worth it.
 const UNBEARABLE: Duration = Duration::from_millis(600);
+/// Losses reported within this time of a queue are that queue's.
+const EXPLAINED: Duration = Duration::from_millis(1_500);
 /// How long others are reckoned with.
 const OTHERS: Duration = Duration::from_secs(20);
 
@@ -50,6 +54,8 @@ pub struct Rate {
     overuse: Option<Overuse>,
     /// When the last queue of ours was noticed, and what the way carried then.
     episode: Option<(Instant, f64)>,
+    /// When a queue of ours was last there, and what the way carried.
+    queued: Option<(Instant, f64)>,
     /// When somebody else was seen to fill the queue.
     others: Option<Instant>,
     grown: Instant,
@@ -82,6 +88,7 @@ impl Rate {
             max,
             overuse: None,
             episode: None,
+            queued: None,
             others: None,
             grown: now,
             raised: None,
@@ -112,7 +119,10 @@ impl Rate {
     pub fn update(&mut self, now: Instant, arrivals: &mut Arrivals, sending: f64, loss: f64) -> Usage {
         let queue = arrivals.queue();
         let jitter = arrivals.jitter();
-        let busy = arrivals.busy(DRAINED + jitter / 2);
+        let lasts = self.overuse.map_or(Duration::ZERO, |overuse| {
+            now.saturating_duration_since(overuse.began)
+        });
+        let busy = arrivals.busy(DRAINED + jitter, RECENT);
         match &mut self.overuse {
             None if queue > OVERUSED + jitter => {
                 let Some(busy) = busy.filter(|busy| busy.span >= GLANCE) else {
@@ -128,6 +138,7 @@ impl Rate {
                     carries: busy.rate,
                     relieved: None,
                 });
+                self.queued = Some((now, busy.rate));
                 self.believe(busy, queue, Duration::ZERO);
                 return Usage::OveruseBegins;
             }
@@ -166,18 +177,20 @@ impl Rate {
             && (overuse.relieved.is_none() || (busy.rate > overuse.carries && busy.span >= LOOK))
         {
             overuse.carries = busy.rate;
-            let lasts = now.saturating_duration_since(overuse.began);
             self.believe(busy, queue, lasts);
         }
+        self.queued = self.overuse.map(|overuse| (now, overuse.carries)).or(self.queued);
         Usage::Overuse
     }
 
-    /// Losses show that the way is full; `arriving` is what it carries.
-    pub fn losing(&mut self, arriving: f64) {
-        if let Some(overuse) = &mut self.overuse {
-            overuse.carries = overuse.carries.min(arriving);
-        }
-        self.set(self.target.min(arriving));
+    /// Losses show that the way is full; `arriving` is what it carries. Where a queue showed that lately too, it told
+    /// more exactly: what arrives now may be all that is sent by now.
+    pub fn losing(&mut self, now: Instant, arriving: f64) {
+        let lately = self
+            .queued
+            .filter(|(at, _)| now.saturating_duration_since(*at) < EXPLAINED);
+        let known = lately.map_or(0.0, |(_, carries)| carries * DRAINING);
+        self.set(self.target.min(arriving.max(known)));
     }
 
     /// A train arrived at so many bits per second.

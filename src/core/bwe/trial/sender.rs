@@ -32,6 +32,8 @@ pub struct Trial {
     pub seconds: f64,
     /// In this time the picture stands still: a twentieth of its rate is sent.
     pub quiet: Option<(f64, f64)>,
+    /// It goes on as before for so long when it should send less, and then stops sending pictures for as long.
+    pub stubborn: f64,
     pub seed: u64,
 }
 
@@ -74,6 +76,7 @@ impl Trial {
         let mut queue: VecDeque<usize> = VecDeque::new();
         let mut allowance = 0.0;
         let mut arrived = 0;
+        let (mut fits_at, mut silent_until) = (0.0, 0.0);
         for step in 0..(self.seconds / STEP) as u64 {
             let now = step as f64 * STEP;
             if let Some((_, conditions)) = self.phases.iter().rev().find(|(from, _)| *from <= now) {
@@ -115,8 +118,12 @@ impl Trial {
             let estimate = contender.estimate();
             if let Source::Layers(layers) = &self.source {
                 // Down at once, up where it fits with a tenth to spare.
-                while layer > 0 && estimate < layers[layer] {
+                if estimate >= layers[layer] {
+                    fits_at = now;
+                }
+                while layer > 0 && estimate < layers[layer] && now >= fits_at + self.stubborn {
                     layer -= 1;
+                    silent_until = now + self.stubborn;
                 }
                 while layer + 1 < layers.len() && estimate >= layers[layer + 1] * 1.1 {
                     layer += 1;
@@ -147,7 +154,7 @@ impl Trial {
                     } else {
                         0.83 + 0.33 * rng.unit()
                     };
-                let mut left = size as usize;
+                let mut left = if now < silent_until { 0 } else { size as usize };
                 while left > 0 {
                     let bytes = left.min(PACKET);
                     queue.push_back(bytes.max(60));
