@@ -61,7 +61,9 @@ fn rewrite(criterion: &mut Criterion) {
         head: false,
         opens: false,
         picture: Default::default(),
+        frame: Default::default(),
         carried: Carried::default(),
+        descriptor: bytes::Bytes::new(),
     };
     let key = SourceKey { layer: 0, epoch: 0 };
     let mut rewriters: Vec<Rewriter> = (0..VIEWERS)

@@ -13,6 +13,9 @@ pub struct LayerRequest {
     pub rid: Option<String>,
     /// In pixels. Without it that of the session's POST stays.
     pub max_height: Option<u16>,
+    /// Within the layer, no spatial or temporal layer above these.
+    pub max_spatial: Option<u8>,
+    pub max_temporal: Option<u8>,
 }
 
 /// Why a viewer's wish for a layer is not met.
@@ -45,6 +48,8 @@ impl LayerRequest {
         LayerChoice {
             rid: self.rid.as_deref().map(|rid| Rid(rid.into())),
             max_height: self.max_height.or(max_height),
+            max_spatial: self.max_spatial,
+            max_temporal: self.max_temporal,
         }
     }
 }

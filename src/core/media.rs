@@ -224,6 +224,10 @@ pub struct LayerChoice {
     pub rid: Option<Rid>,
     /// The largest picture not higher than this, in pixels; where all are higher, the smallest.
     pub max_height: Option<u16>,
+    /// Within the layer, no spatial layer above this one.
+    pub max_spatial: Option<u8>,
+    /// And no temporal layer above this one.
+    pub max_temporal: Option<u8>,
 }
 
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ const ACCEPT_POST: (HeaderName, HeaderValue) = (
     HeaderValue::from_static(JSON),
 );
 
-/// Members of the draft that are not here (`maxTemporalLayerId`, spatial layers) are taken and make no difference.
+/// Layers within an encoding are only ever bounded from above: those below are needed to decode it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wish {
@@ -33,6 +33,10 @@ struct Wish {
     encoding_id: Option<String>,
     /// Ours: the largest picture not higher than this.
     max_height: Option<NonZeroU16>,
+    spatial_layer_id: Option<u8>,
+    temporal_layer_id: Option<u8>,
+    max_spatial_layer_id: Option<u8>,
+    max_temporal_layer_id: Option<u8>,
 }
 
 pub(super) fn resource() -> MethodRouter<App> {
@@ -80,7 +84,13 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<LayerRequest, Problem> {
         media: wish.media_id,
         rid: wish.rid.or(wish.encoding_id),
         max_height: wish.max_height.map(NonZeroU16::get),
+        max_spatial: lower(wish.spatial_layer_id, wish.max_spatial_layer_id),
+        max_temporal: lower(wish.temporal_layer_id, wish.max_temporal_layer_id),
     })
+}
+
+fn lower(one: Option<u8>, other: Option<u8>) -> Option<u8> {
+    [one, other].into_iter().flatten().min()
 }
 
 fn refusal(why: NoLayer) -> Problem {

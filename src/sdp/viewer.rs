@@ -115,6 +115,8 @@ fn choose(offer: &Offer, stream: Option<&StreamCodecs>) -> Result<Vec<Chosen>, R
             Extension::TransportCc => transport_cc,
             // A viewer that estimates itself does so by the time of sending.
             Extension::AbsSendTime => remb && !transport_cc,
+            // With a keyframe it is longer than the one-byte form takes (RFC 8285 §4.1.2).
+            Extension::DependencyDescriptor => offer.extmap_allow_mixed || section.extmap_allow_mixed,
             _ => true,
         };
         let extensions: Vec<OfferedExtension> = section

@@ -3,7 +3,7 @@
 //! - [`viewer`]: one viewer: forwards, retransmits, reports.
 //! - [`track`]: one medium of a viewer: when it starts, with which payload type, what comes next.
 //! - [`selector`]: which layer it is to get.
-//! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does.
+//! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does. [`runs`]: what is left out.
 //! - [`playout`]: how long the player is to hold pictures back.
 //! - [`wire`]: a packet written and sealed. [`transport`]: its number among all of the viewer's packets.
 //! - [`retransmit`]: how much a viewer may ask again.
@@ -11,6 +11,9 @@
 pub mod playout;
 pub mod retransmit;
 pub mod rewriter;
+#[cfg(test)]
+mod rewriter_tests;
+pub mod runs;
 pub mod selector;
 pub mod track;
 pub mod transport;

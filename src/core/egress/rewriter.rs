@@ -1,16 +1,19 @@
 //! Sequence numbers and timestamps towards one viewer: they go on without a jump whatever the source does: another
-//! publisher, another layer, a start from a stored keyframe.
+//! publisher, another layer, a start from a stored keyframe; and without a hole where packets are left out on purpose.
 //!
-//! The mapping is a short list of segments. Within one, the outgoing sequence number is the incoming one plus a
-//! constant, so holes stay holes (and can be asked for), and what a sequence number stands for can be told later:
-//! a packet sent again on the same SSRC must be the same to the byte, as it is sealed with the same nonce.
+//! The mapping is a short list of segments, each with a timeline, and of [`Runs`] within them. Within a run, the outgoing
+//! sequence number is the incoming one plus a constant, so holes stay holes (and can be asked for), and what a sequence
+//! number stands for can be told later: a packet sent again on the same SSRC must be the same to the byte, as it is
+//! sealed with the same nonce.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::runs::{Run, RunBounds, Runs};
 use crate::core::ids::SeqNo;
+use crate::core::media::Codec;
 use crate::core::route::{LayerBuffer, MediaPacket, SourceKey};
-use crate::core::rtp::{PictureNumbers, PictureShift};
+use crate::core::rtp::{LayerBounds, PictureNumbers, PictureShift};
 
 /// Segments remembered for retransmission.
 const MAX_SEGMENTS: usize = 16;
@@ -28,9 +31,17 @@ const MAX_MISALIGNMENT: u64 = 2;
 pub struct Rewriter {
     clock_rate: u64,
     segments: VecDeque<Segment>,
+    /// Number of the first of them.
+    first_segment: u32,
+    runs: Runs,
     last: Option<Last>,
     first_seq: u64,
     first_timestamp: u64,
+    incoming: Incoming,
+    /// The layers that are sent now, those that should be, and those that there are.
+    bounds: LayerBounds,
+    wanted: LayerBounds,
+    top: LayerBounds,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,19 +52,25 @@ struct Last {
     at: Instant,
 }
 
+/// How far the current source's packets have come, those left out included.
+#[derive(Clone, Copy, Debug, Default)]
+struct Incoming {
+    key: Option<SourceKey>,
+    /// One beyond the highest sequence number.
+    next: u64,
+    timestamp: u64,
+    picture: Option<u16>,
+}
+
 #[derive(Debug)]
 struct Segment {
     key: SourceKey,
-    /// Incoming sequence numbers from `from` on, below `until`.
+    /// The first incoming sequence number.
     from: u64,
-    until: u64,
-    seq_shift: u64,
     timeline: Timeline,
     /// Ticks that the live timeline is later than it should be, because two pictures cannot share a timestamp. The
     /// next segment does without them, or they would add up.
     skew: u64,
-    /// Constant, so that a packet sent again has the same numbers.
-    picture: PictureShift,
     after_run_up: bool,
 }
 
@@ -74,6 +91,11 @@ pub struct Placed {
     /// The low 16 bits go into the header, the low 48 into the SRTP index.
     pub seq: u64,
     pub timestamp: u32,
+    /// The last packet of a picture, as far as this viewer gets it.
+    pub marker: bool,
+    /// Only the number is sent, without payload: the packet is of a layer that is left out, but came too late to leave
+    /// out its number too.
+    pub blank: bool,
     pub picture: PictureShift,
     pub playout: Playout,
 }
@@ -108,11 +130,39 @@ impl Rewriter {
         Self {
             clock_rate: u64::from(clock_rate),
             segments: VecDeque::new(),
+            first_segment: 0,
+            runs: Runs::default(),
             last: None,
             // Below 2¹⁵, so that the receiver cannot take an early loss for a rollover (RFC 3711 §3.3.1).
             first_seq: u64::from(first_seq & 0x7fff),
             first_timestamp: u64::from(first_timestamp),
+            incoming: Incoming::default(),
+            bounds: LayerBounds::default(),
+            wanted: LayerBounds::default(),
+            top: LayerBounds::default(),
         }
+    }
+
+    /// Which of a source's layers are to be sent, and which there are: fewer from the next picture on, more from where a
+    /// decoder can take them up.
+    pub fn want(&mut self, wanted: LayerBounds, top: LayerBounds) {
+        self.wanted = wanted;
+        self.top = top;
+    }
+
+    /// The layers that are sent now.
+    pub fn bounds(&self) -> LayerBounds {
+        self.bounds
+    }
+
+    /// Spatial layers that are wanted and there wait for a picture to begin with.
+    pub fn lacks_spatial(&self) -> bool {
+        self.bounds.spatial < self.wanted.spatial.min(self.top.spatial)
+    }
+
+    /// And temporal layers.
+    pub fn lacks_temporal(&self) -> bool {
+        self.bounds.temporal < self.wanted.temporal.min(self.top.temporal)
     }
 
     /// Goes on with `packet` as the next one. `aligned`: its outgoing time by [`timeline`](Self::timeline), where
@@ -126,20 +176,19 @@ impl Rewriter {
             .map_or(0, |last| last.timestamp + self.clock_rate / 1000);
         let timestamp = wanted.max(earliest);
         let picture = self.next_picture(packet);
-        self.close();
-        self.push(Segment {
+        let segment = Segment {
             key,
             from: packet.seq.0,
-            until: u64::MAX,
-            seq_shift: seq.wrapping_sub(packet.seq.0),
             timeline: Timeline::Live {
                 shift: timestamp.wrapping_sub(packet.timestamp),
                 joint: None,
             },
             skew: timestamp - wanted,
-            picture,
             after_run_up: false,
-        });
+        };
+        self.close();
+        self.begin(key, packet);
+        self.push(segment, u64::MAX, seq.wrapping_sub(packet.seq.0), picture);
     }
 
     /// Goes on with the stored packets from `anchor` on: their frames' timestamps are drawn together, and what
@@ -188,29 +237,26 @@ impl Rewriter {
         let until = buffer.highest().map_or(anchor.seq.0, |highest| highest.0) + 1;
         let seq_shift = seq.wrapping_sub(anchor.seq.0);
         self.close();
-        self.push(Segment {
+        self.begin(key, anchor);
+        let stored = Segment {
             key,
             from: anchor.seq.0,
-            until,
-            seq_shift,
             timeline: Timeline::RunUp { frames },
             skew: 0,
-            picture,
             after_run_up: false,
-        });
-        self.push(Segment {
+        };
+        self.push(stored, until, seq_shift, picture);
+        let following = Segment {
             key,
             from: until,
-            until: u64::MAX,
-            seq_shift,
             timeline: Timeline::Live {
                 shift: live.wrapping_sub(newest_in),
                 joint: Some((newest_in, newest_out)),
             },
             skew,
-            picture,
             after_run_up: true,
-        });
+        };
+        self.push(following, u64::MAX, seq_shift, picture);
     }
 
     /// A newer keyframe came while stored packets were still being sent: what is between is left out, and `packet`
@@ -222,36 +268,47 @@ impl Rewriter {
         let Timeline::Live { shift, .. } = segment.timeline else {
             return;
         };
-        let (skew, first_picture) = (segment.skew, segment.picture);
-        let picture = self.last.map_or(first_picture, |_| self.next_picture(packet));
+        let skew = segment.skew;
+        let picture = self.next_picture(packet);
         let seq = self.last.map_or(self.first_seq, |last| last.seq + 1);
-        if self.last.is_some() {
-            self.close();
-        } else {
-            self.segments.clear();
-        }
-        self.push(Segment {
+        self.close();
+        self.begin(key, packet);
+        let following = Segment {
             key,
             from: packet.seq.0,
-            until: u64::MAX,
-            seq_shift: seq.wrapping_sub(packet.seq.0),
             timeline: Timeline::Live { shift, joint: None },
             skew,
-            picture,
             after_run_up: true,
-        });
+        };
+        self.push(following, u64::MAX, seq.wrapping_sub(packet.seq.0), picture);
     }
 
-    /// Places a packet that is sent for the first time. `None`: it is of no current segment.
+    /// Places a packet that is sent for the first time. `None`: it is of no current segment, or of a layer that is left
+    /// out.
     #[inline]
     pub fn place(&mut self, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<Placed> {
-        let seq = packet.seq.0;
-        let index = self
-            .segments
-            .iter()
-            .rposition(|segment| segment.holds(key, seq))?;
-        let segment = self.segments.get(index)?;
-        let placed = segment.place(packet);
+        let mut index = self.runs.find(key, packet.seq.0)?;
+        if self.incoming.key == Some(key) && packet.seq.0 >= self.incoming.next {
+            if self.bounds != self.wanted {
+                index = self.adapt(index, packet);
+            }
+            let unwanted = packet.payload.is_empty() || !self.bounds.hold(packet.frame);
+            if unwanted {
+                // VP9 and AV1 refer to pictures by the difference of their numbers: there a gap has to stay.
+                let id = packet.picture.id();
+                let counted = packet.codec == Codec::Vp8 && id.is_some() && id != self.incoming.picture;
+                self.runs.leave_out(index, packet, counted);
+            }
+            self.incoming.next = packet.seq.0 + 1;
+            self.incoming.timestamp = self.incoming.timestamp.max(packet.timestamp);
+            self.incoming.picture = packet.picture.id().or(self.incoming.picture);
+            if unwanted {
+                return None;
+            }
+        }
+        let run = self.runs.get(index)?;
+        let segment = self.segment(run.segment)?;
+        let placed = segment.place(run, packet);
         let timestamp = segment.timestamp(packet.timestamp);
         let newer = self.last.is_none_or(|last| placed.seq > last.seq);
         if newer {
@@ -265,28 +322,61 @@ impl Rewriter {
         Some(placed)
     }
 
+    /// Fewer layers from the next picture on, more from where they can be taken up. Gives the packet's run, which may
+    /// be a new one.
+    fn adapt(&mut self, index: usize, packet: &MediaPacket) -> usize {
+        let mut bounds = self.bounds;
+        if packet.keyframe {
+            bounds = self.wanted;
+        } else {
+            if packet.timestamp > self.incoming.timestamp {
+                bounds = bounds.within(self.wanted);
+            }
+            let wanted = LayerBounds {
+                spatial: self.wanted.spatial.max(bounds.spatial),
+                temporal: self.wanted.temporal.max(bounds.temporal),
+            };
+            bounds = packet.frame.raised(bounds, wanted);
+            // All there is is as much as is wanted.
+            if bounds.spatial >= self.top.spatial {
+                bounds.spatial = wanted.spatial;
+            }
+            if bounds.temporal >= self.top.temporal {
+                bounds.temporal = wanted.temporal;
+            }
+        }
+        if bounds == self.bounds {
+            return index;
+        }
+        self.bounds = bounds;
+        self.runs
+            .change_bounds(index, self.incoming.next, packet.timestamp, bounds)
+    }
+
     /// The source of a sequence number this viewer asks for again.
     pub fn source_of(&self, seq: u16) -> Option<(SourceKey, SeqNo)> {
-        self.sent_as(seq)
-            .map(|(segment, incoming)| (segment.key, incoming))
+        self.sent_as(seq).map(|(run, incoming)| (run.key, incoming))
     }
 
     /// Where the packet found by [`source_of`](Self::source_of) was placed under that very number. A viewer that
     /// started over has the same packet under two.
     pub fn placed_before(&self, seq: u16, packet: &MediaPacket) -> Option<Placed> {
-        let (segment, incoming) = self.sent_as(seq)?;
-        (incoming == packet.seq).then(|| segment.place(packet))
+        let (run, incoming) = self.sent_as(seq)?;
+        let segment = self.segment(run.segment)?;
+        (incoming == packet.seq).then(|| segment.place(run, packet))
     }
 
-    fn sent_as(&self, seq: u16) -> Option<(&Segment, SeqNo)> {
+    fn sent_as(&self, seq: u16) -> Option<(&Run, SeqNo)> {
         let last = self.last?.seq;
         let behind = (last as u16).wrapping_sub(seq);
         let seq = last.checked_sub(u64::from(behind))?;
-        let segment = self.segments.iter().rev().find(|segment| {
-            let incoming = seq.wrapping_sub(segment.seq_shift);
-            incoming >= segment.from && incoming < segment.until
-        })?;
-        Some((segment, SeqNo(seq.wrapping_sub(segment.seq_shift))))
+        let (run, incoming) = self.runs.of_sent(seq)?;
+        Some((run, SeqNo(incoming)))
+    }
+
+    fn segment(&self, number: u32) -> Option<&Segment> {
+        let index = number.wrapping_sub(self.first_segment);
+        self.segments.get(usize::try_from(index).ok()?)
     }
 
     /// The outgoing RTP time of an incoming one, on the live timeline.
@@ -348,30 +438,51 @@ impl Rewriter {
         }
     }
 
-    /// What comes next has numbers of its own: no segment reaches beyond the last one sent, not even a run-up that
-    /// was broken off.
+    /// What comes next has numbers of its own.
     fn close(&mut self) {
-        let Some(last) = self.last else { return };
-        for segment in &mut self.segments {
-            let end = last.seq.wrapping_sub(segment.seq_shift).wrapping_add(1);
-            segment.until = segment.until.min(end).max(segment.from);
+        match self.last {
+            Some(last) => self.runs.close(last.seq),
+            None => {
+                self.first_segment = self.first_segment.wrapping_add(self.segments.len() as u32);
+                self.segments.clear();
+                self.runs.clear();
+            }
         }
     }
 
-    fn push(&mut self, segment: Segment) {
+    /// The source goes on, or another does, from this packet on: a keyframe, so all layers that are wanted can be sent.
+    fn begin(&mut self, key: SourceKey, packet: &MediaPacket) {
+        self.bounds = self.wanted;
+        self.incoming = Incoming {
+            key: Some(key),
+            next: packet.seq.0,
+            timestamp: packet.timestamp,
+            picture: None,
+        };
+    }
+
+    /// The segment's first run goes from its beginning to `until`.
+    fn push(&mut self, segment: Segment, until: u64, seq_shift: u64, picture: PictureShift) {
         if self.segments.len() == MAX_SEGMENTS {
             self.segments.pop_front();
+            self.first_segment = self.first_segment.wrapping_add(1);
+            self.runs.forget_before(self.first_segment);
         }
+        self.runs.push(Run {
+            key: segment.key,
+            segment: self.first_segment.wrapping_add(self.segments.len() as u32),
+            from: segment.from,
+            until,
+            seq_shift,
+            picture,
+            bounds: RunBounds::fixed(self.bounds),
+        });
         self.segments.push_back(segment);
     }
 }
 
 impl Segment {
-    fn holds(&self, key: SourceKey, seq: u64) -> bool {
-        self.key == key && seq >= self.from && seq < self.until
-    }
-
-    fn place(&self, packet: &MediaPacket) -> Placed {
+    fn place(&self, run: &Run, packet: &MediaPacket) -> Placed {
         let playout = match &self.timeline {
             Timeline::RunUp { .. } => Playout::Immediate,
             Timeline::Live { .. } if self.after_run_up && packet.seq.0 - self.from < RECOVERY_PACKETS => {
@@ -379,11 +490,15 @@ impl Segment {
             }
             Timeline::Live { .. } => Playout::Unset,
         };
-        let seq = packet.seq.0.wrapping_add(self.seq_shift);
+        let bounds = run.bounds.at(packet.timestamp);
+        let blank = packet.payload.is_empty() || !bounds.hold(packet.frame);
+        let ends = packet.marker || packet.frame.ends && packet.frame.spatial == bounds.spatial;
         Placed {
-            seq,
+            seq: packet.seq.0.wrapping_add(run.seq_shift),
             timestamp: self.timestamp(packet.timestamp) as u32,
-            picture: self.picture,
+            marker: ends && !blank,
+            blank,
+            picture: run.picture,
             playout,
         }
     }
@@ -400,163 +515,5 @@ impl Segment {
                 Err(at) => frames.get(at.saturating_sub(1)).map_or(0, |(_, out)| *out + 1),
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::media::Codec;
-    use crate::core::route::BufferLimits;
-    use bytes::Bytes;
-    use std::time::Duration;
-
-    fn packet(seq: u64, timestamp: u64, at: Instant) -> MediaPacket {
-        MediaPacket {
-            payload: Bytes::from_static(b"x"),
-            seq: SeqNo(seq),
-            timestamp,
-            arrival: at,
-            codec: Codec::Vp8,
-            marker: false,
-            keyframe: false,
-            head: false,
-            opens: false,
-            picture: Default::default(),
-            carried: Default::default(),
-        }
-    }
-
-    const A: SourceKey = SourceKey { layer: 0, epoch: 1 };
-    const B: SourceKey = SourceKey { layer: 0, epoch: 2 };
-
-    #[test]
-    fn goes_on_by_one_and_by_the_time_that_passed_when_the_publisher_returns() {
-        let start = origin();
-        let mut rewriter = Rewriter::new(90_000, 1000, 5000);
-        rewriter.begin_live(A, &packet(70_000, 1_000_000, start), None, start);
-        let first = rewriter
-            .place(A, &packet(70_000, 1_000_000, start), start)
-            .unwrap();
-        let second = rewriter
-            .place(A, &packet(70_001, 1_003_000, start), start)
-            .unwrap();
-        assert_eq!((first.seq, first.timestamp), (1000, 5000));
-        assert_eq!((second.seq, second.timestamp), (1001, 8000));
-        let later = start + Duration::from_secs(5);
-        rewriter.begin_live(B, &packet(12, 77, later), None, later);
-        let third = rewriter.place(B, &packet(12, 77, later), later).unwrap();
-        assert_eq!((third.seq, third.timestamp), (1002, 8000 + 5 * 90_000));
-        assert_eq!(rewriter.place(A, &packet(70_002, 1_006_000, later), later), None);
-    }
-
-    #[test]
-    fn a_late_packet_keeps_its_place_and_a_nack_finds_it() {
-        let start = origin();
-        let mut rewriter = Rewriter::new(90_000, 10, 0);
-        rewriter.begin_live(A, &packet(100, 0, start), None, start);
-        rewriter.place(A, &packet(100, 0, start), start);
-        rewriter.place(A, &packet(102, 0, start), start);
-        let late = rewriter.place(A, &packet(101, 0, start), start).unwrap();
-        assert_eq!(late.seq, 11);
-        assert_eq!(rewriter.source_of(11), Some((A, SeqNo(101))));
-        assert_eq!(rewriter.placed_before(11, &packet(101, 0, start)), Some(late));
-        assert_eq!(rewriter.source_of(9), None, "before the first packet");
-    }
-
-    #[test]
-    fn stored_frames_are_a_millisecond_apart_and_live_follows() {
-        let start = origin();
-        let mut buffer = LayerBuffer::new(BufferLimits::default());
-        for n in 0..150u64 {
-            buffer.insert(packet(1000 + n, n * 3000, start));
-        }
-        let anchor = packet(1000, 0, start);
-        let mut rewriter = Rewriter::new(90_000, 0, 0);
-        rewriter.begin_run_up(A, &buffer, &anchor, Join::Afresh, start);
-        let stored: Vec<Placed> = buffer
-            .since(SeqNo(1000))
-            .filter_map(|packet| rewriter.place(A, packet, start))
-            .collect();
-        assert_eq!(stored.len(), 150);
-        assert!(
-            stored
-                .windows(2)
-                .all(|pair| pair[1].timestamp == pair[0].timestamp + 90)
-        );
-        assert!(stored.iter().all(|placed| placed.playout == Playout::Immediate));
-        let live = rewriter
-            .place(A, &packet(1150, 150 * 3000, start), start)
-            .unwrap();
-        assert_eq!(live.seq, 150);
-        assert_eq!(live.timestamp, 149 * 90 + 3000);
-        assert_eq!(live.playout, Playout::Normal);
-    }
-
-    #[test]
-    fn after_a_start_over_a_number_still_means_what_was_sent_under_it() {
-        let start = origin();
-        let mut buffer = LayerBuffer::new(BufferLimits::default());
-        for n in 0..10u64 {
-            buffer.insert(packet(1000 + n, n * 3000, start));
-        }
-        let mut rewriter = Rewriter::new(90_000, 0, 0);
-        rewriter.begin_live(A, &packet(1000, 0, start), None, start);
-        let sent: Vec<Placed> = buffer
-            .since(SeqNo(1000))
-            .filter_map(|packet| rewriter.place(A, packet, start))
-            .collect();
-        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), Join::Afresh, start);
-        let again = rewriter.place(A, &packet(1000, 0, start), start).unwrap();
-        assert_eq!(again.seq, 10);
-        assert_eq!(rewriter.source_of(5), Some((A, SeqNo(1005))));
-        assert_eq!(
-            rewriter.placed_before(5, &packet(1005, 5 * 3000, start)),
-            Some(sent[5])
-        );
-        // The run-up is broken off after its first packet: the numbers it had in mind are another's.
-        rewriter.begin_live(B, &packet(7, 0, start), None, start);
-        assert_eq!(rewriter.place(B, &packet(7, 0, start), start).unwrap().seq, 11);
-        assert_eq!(rewriter.source_of(11), Some((B, SeqNo(7))));
-        assert_eq!(
-            rewriter.place(A, &packet(1005, 5 * 3000, start), start),
-            Some(sent[5])
-        );
-    }
-
-    #[test]
-    fn a_newer_keyframe_cuts_a_run_up_short_without_a_hole() {
-        let start = origin();
-        let mut buffer = LayerBuffer::new(BufferLimits::default());
-        for n in 0..100u64 {
-            buffer.insert(packet(1000 + n, n * 3000, start));
-        }
-        let mut rewriter = Rewriter::new(90_000, 0, 0);
-        rewriter.begin_run_up(A, &buffer, &packet(1000, 0, start), Join::Afresh, start);
-        for n in 0..40u64 {
-            rewriter
-                .place(A, &packet(1000 + n, n * 3000, start), start)
-                .unwrap();
-        }
-        let keyframe = packet(1105, 105 * 3000, start);
-        rewriter.skip_to(A, &keyframe);
-        let placed = rewriter.place(A, &keyframe, start).unwrap();
-        assert_eq!(placed.seq, 40);
-        assert_eq!(
-            placed.timestamp,
-            99 * 90 + 6 * 3000,
-            "as if nothing had been left out"
-        );
-        assert_eq!(rewriter.source_of(39), Some((A, SeqNo(1039))));
-        assert_eq!(
-            rewriter.place(A, &packet(1041, 41 * 3000, start), start),
-            None,
-            "left out for good"
-        );
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]
-    fn origin() -> Instant {
-        Instant::now()
     }
 }

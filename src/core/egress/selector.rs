@@ -3,6 +3,7 @@
 
 use crate::core::media::LayerChoice;
 use crate::core::route::{Lane, Layer};
+use crate::core::rtp::LayerBounds;
 
 #[derive(Debug)]
 pub struct LayerSelector {
@@ -31,6 +32,14 @@ impl LayerSelector {
     #[inline]
     pub fn target(&self) -> Option<u8> {
         self.target
+    }
+
+    /// The spatial and temporal layers of it to send.
+    pub fn bounds(&self) -> LayerBounds {
+        LayerBounds {
+            spatial: self.choice.max_spatial.unwrap_or(LayerBounds::ALL),
+            temporal: self.choice.max_temporal.unwrap_or(LayerBounds::ALL),
+        }
     }
 
     /// Works the target out anew where the layers have changed. Call before packets are forwarded.

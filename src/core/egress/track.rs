@@ -33,6 +33,9 @@ const TRIAL_PATIENCE: Duration = Duration::from_millis(500);
 const SWITCH_INTERVAL: Duration = Duration::from_millis(500);
 /// And where the old layer has stopped, so that the picture stands still meanwhile.
 const STALLED_PATIENCE: Duration = Duration::from_millis(150);
+/// Pictures that temporal layers can be taken up at come several times a second where an encoder makes them at all.
+/// Spatial layers mostly wait for a keyframe, so it is asked for at once.
+const RISE_PATIENCE: Duration = Duration::from_millis(600);
 /// What a run-up sends at once, before the pace counts: the keyframe itself, in most streams.
 const FIRST_BYTES: f64 = 96_000.0;
 
@@ -60,6 +63,8 @@ pub struct EgressTrack {
     selector: LayerSelector,
     /// The layer to switch to, and since when.
     switching: Option<(u8, Instant)>,
+    /// Since when temporal layers are wanted that cannot be taken up yet.
+    rising: Option<Instant>,
     phase: Phase,
     key: Option<SourceKey>,
     mapping: Option<Mapping>,
@@ -110,6 +115,7 @@ impl EgressTrack {
             rewriter: Rewriter::new(clock_rate, rand::random(), rand::random()),
             selector: LayerSelector::new(layers),
             switching: None,
+            rising: None,
             phase: Phase::Waiting { since: now },
             key: None,
             mapping: None,
@@ -132,6 +138,11 @@ impl EgressTrack {
         let target = self.selector.target();
         let playing = self.key.map(|key| key.layer);
         self.phase == Phase::Live && target.is_some() && playing.is_some() && playing != target
+    }
+
+    /// It plays its layer, and more of it is wanted.
+    pub fn is_rising(&self) -> bool {
+        self.phase == Phase::Live && (self.rewriter.lacks_spatial() || self.rewriter.lacks_temporal())
     }
 
     /// The layer that keyframes are wanted of: the one to come, or the one that plays.
@@ -162,7 +173,7 @@ impl EgressTrack {
         if self.spec.kind == MediaKind::Audio {
             return false;
         }
-        self.selector.update(lane);
+        self.update_layers(lane);
         let since = match self.phase {
             Phase::Waiting { since } => since,
             Phase::Live => return self.try_switch(lane, answers_pli, limits, now),
@@ -203,7 +214,7 @@ impl EgressTrack {
         };
         if from.layer == target {
             self.switching = None;
-            return false;
+            return self.needs_keyframe_to_rise(now);
         }
         let since = match self.switching {
             Some((layer, since)) if layer == target => since,
@@ -234,6 +245,18 @@ impl EgressTrack {
         true
     }
 
+    /// Whether the layers that are wanted will not come without a keyframe.
+    fn needs_keyframe_to_rise(&mut self, now: Instant) -> bool {
+        if self.rewriter.lacks_spatial() {
+            return true;
+        }
+        if !self.rewriter.lacks_temporal() {
+            return false;
+        }
+        let since = *self.rising.get_or_insert(now);
+        now.saturating_duration_since(since) >= RISE_PATIENCE
+    }
+
     /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe, if it was
     /// not just now.
     pub fn restart(&mut self, lane: &Lane, limits: RunUpLimits, now: Instant) -> bool {
@@ -262,6 +285,7 @@ impl EgressTrack {
         if self.map(anchor.codec).is_none() {
             return;
         }
+        self.rewriter.want(self.selector.bounds(), layer.top);
         let join = self.join(lane, key, anchor);
         let bits = layer.buffer.bytes_since(anchor.seq) as f64 * 8.0;
         let age = now
@@ -348,26 +372,33 @@ impl EgressTrack {
             }
             None => cursor,
         };
-        let Some(packet) = layer.buffer.since(cursor).next() else {
-            self.phase = Phase::Live;
-            return None;
-        };
-        let cursor = SeqNo(packet.seq.0 + 1);
-        self.phase = Phase::RunUp {
-            cursor,
-            budget: budget - packet.payload.len() as f64,
-            at: now,
-            rate,
-        };
-        self.map(packet.codec)?;
-        let placed = self.rewriter.place(key, packet, now)?;
-        Some((packet, placed))
+        // What is of no layer that is wanted costs nothing.
+        for packet in layer.buffer.since(cursor) {
+            self.phase = Phase::RunUp {
+                cursor: SeqNo(packet.seq.0 + 1),
+                budget: budget - packet.payload.len() as f64,
+                at: now,
+                rate,
+            };
+            self.map(packet.codec)?;
+            if let Some(placed) = self.rewriter.place(key, packet, now) {
+                return Some((packet, placed));
+            }
+        }
+        self.phase = Phase::Live;
+        None
     }
 
     /// To be called before [`forward`](Self::forward) when packets came.
     #[inline]
     pub fn update_layers(&mut self, lane: &Lane) {
         self.selector.update(lane);
+        if let Some(layer) = self.key.and_then(|key| lane.layer(key.layer)) {
+            self.rewriter.want(self.selector.bounds(), layer.top);
+        }
+        if !self.rewriter.lacks_temporal() {
+            self.rising = None;
+        }
     }
 
     /// Whether and how a packet that just arrived goes out.
@@ -420,6 +451,9 @@ impl EgressTrack {
     fn begin(&mut self, lane: &Lane, key: SourceKey, packet: &MediaPacket, now: Instant) -> Option<()> {
         self.map(packet.codec)?;
         let aligned = self.aligned(lane, key, packet.timestamp);
+        if let Some(layer) = lane.layer(key.layer) {
+            self.rewriter.want(self.selector.bounds(), layer.top);
+        }
         self.rewriter.begin_live(key, packet, aligned, now);
         self.switching = None;
         self.key = Some(key);

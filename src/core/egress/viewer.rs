@@ -130,7 +130,7 @@ impl Viewer {
     pub fn is_waiting(&self) -> bool {
         self.video
             .as_ref()
-            .is_some_and(|track| track.is_waiting() || track.is_switching())
+            .is_some_and(|track| track.is_waiting() || track.is_switching() || track.is_rising())
     }
 
     pub fn is_running_up(&self) -> bool {

@@ -17,6 +17,9 @@ use crate::core::rtp::{self, OutgoingHeader, red};
 /// Header, extensions and RTX's two bytes at most.
 const MAX_HEADER: usize = 96;
 
+/// The longest element that a header extension can have.
+const MAX_DESCRIPTOR: usize = 255;
+
 pub struct Wire<'a> {
     pub path: &'a Path,
     pub sender: &'a mut SrtpSender,
@@ -48,7 +51,9 @@ impl Wire<'_> {
         }
         self.write(track, packet, placed, stamp, form.unwrap_or(Form::Plain), out);
         track.packets = track.packets.wrapping_add(1);
-        track.octets = track.octets.wrapping_add(packet.payload.len() as u32);
+        if !placed.blank {
+            track.octets = track.octets.wrapping_add(packet.payload.len() as u32);
+        }
     }
 
     /// As a retransmission (RFC 4588), where there is a payload type for it; else the same packet once more, if what
@@ -107,7 +112,7 @@ impl Wire<'_> {
             Form::Again(pt, ssrc) => (pt, ssrc, track.next_rtx_seq()),
         };
         let header = OutgoingHeader {
-            marker: packet.marker,
+            marker: placed.marker,
             pt,
             seq: index as u16,
             timestamp: placed.timestamp,
@@ -119,6 +124,16 @@ impl Wire<'_> {
         let playout = stamp.playout.map(PlayoutRange::bytes);
         let audio_level = packet.carried.audio_level.map(|level| [level]);
         let orientation = packet.carried.video_orientation.map(|value| [value]);
+        let mut numbered;
+        let mut descriptor: Option<&[u8]> = None;
+        if ids.dependency_descriptor.is_some() && !packet.descriptor.is_empty() && !placed.blank {
+            numbered = [0; MAX_DESCRIPTOR];
+            if let Some(copy) = numbered.get_mut(..packet.descriptor.len()) {
+                copy.copy_from_slice(&packet.descriptor);
+                packet.picture.write_descriptor(copy, placed.picture);
+                descriptor = Some(copy);
+            }
+        }
         let candidates = [
             (ids.transport_cc, number.as_ref().map(|value| &value[..])),
             (ids.abs_send_time, Some(&time[..])),
@@ -132,8 +147,9 @@ impl Wire<'_> {
                 ids.abs_capture_time,
                 packet.carried.capture_time.as_ref().map(|time| time.as_slice()),
             ),
+            (ids.dependency_descriptor, descriptor),
         ];
-        let mut elements: [(u8, &[u8]); 6] = [(0, &[]); 6];
+        let mut elements: [(u8, &[u8]); 7] = [(0, &[]); 7];
         let mut count = 0;
         for (id, value) in candidates {
             if let (Some(id), Some(value), Some(slot)) = (id, value, elements.get_mut(count)) {
@@ -142,14 +158,18 @@ impl Wire<'_> {
             }
         }
         let elements = elements.get(..count).unwrap_or_default();
-        let payload = &packet.payload;
+        let payload: &[u8] = if placed.blank { &[] } else { &packet.payload };
         let sender = &mut *self.sender;
         let mut sent = 0;
         let repeated = match form {
             Form::Redundant(_, _, before) => before.payload.len(),
             Form::Plain | Form::Again(..) => 0,
         };
-        let room = MAX_HEADER + repeated + payload.len() + SrtpSender::MAX_OVERHEAD;
+        let room = MAX_HEADER
+            + descriptor.map_or(0, <[u8]>::len)
+            + repeated
+            + payload.len()
+            + SrtpSender::MAX_OVERHEAD;
         out.datagram(self.path, room, |buf| {
             let header_len = rtp::write_header(buf, &header, elements)?;
             let mut len = header_len;
@@ -168,7 +188,9 @@ impl Wire<'_> {
             }
             let copy = buf.get_mut(len..len + payload.len())?;
             copy.copy_from_slice(payload);
-            packet.picture.write(copy, placed.picture);
+            if !placed.blank {
+                packet.picture.write(copy, placed.picture);
+            }
             len += payload.len();
             sent = sender.seal_rtp(buf, header_len, len, index)?;
             Some(sent)

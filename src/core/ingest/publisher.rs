@@ -12,7 +12,8 @@ use super::sources::{SourceRole, Sources, extensions};
 use crate::core::ids::{Rid, SeqNo, Ssrc};
 use crate::core::media::{Codec, MediaKind, NegotiatedCodec, PublisherMedia, StreamCodecs};
 use crate::core::route::{Carried, ClockPoint, MediaPacket, PublisherClock, RoutedPacket};
-use crate::core::rtp::{self, PictureNumbers, Rtcp, RtpHeader, SeqUnwrapper, TimestampUnwrapper};
+use crate::core::rtp::dependency::{self, Structure};
+use crate::core::rtp::{self, FrameLayer, PictureNumbers, Rtcp, RtpHeader, SeqUnwrapper, TimestampUnwrapper};
 use crate::core::time::{Epoch, Ntp};
 
 /// Payloads are carved out of blocks of this size: one allocation in about fifty packets.
@@ -58,6 +59,8 @@ struct LayerIngest {
     keyframe_seq: SeqNo,
     rid: Option<Rid>,
     size: Option<(u16, u16)>,
+    /// What dependency descriptors refer to; came with the latest keyframe.
+    structure: Option<Box<Structure>>,
     requests: KeyframeRequests,
     fir_seq: u8,
 }
@@ -344,13 +347,17 @@ impl Publisher {
     ) -> Option<PublisherOutput> {
         let kind = codec.kind();
         let role = SourceRole::Media { track, layer };
-        let mut carried = extensions(&self.media, role)
+        let ids = extensions(&self.media, role);
+        let mut carried = ids
             .map(|ids| Carried::read(packet, header, ids))
             .unwrap_or_default();
         let ahead = self.clock.ahead(self.reception.round_trip());
         carried.capture_time = carried
             .capture_time
             .map(|time| ahead.map_or(time, |ahead| time.seen_from_here(ahead)));
+        let descriptor = ids
+            .and_then(|ids| header.extension?.find(packet, ids.dependency_descriptor?))
+            .unwrap_or_default();
         let ingest = self
             .layers
             .entry((track, layer))
@@ -366,11 +373,25 @@ impl Publisher {
             ingest.keyframe_timestamp = None;
         }
         // Padding-only packets probe the path to us; they hold no media but their place in the sequence.
-        let info = if payload.is_empty() {
+        let mut info = if payload.is_empty() {
             Default::default()
         } else {
             rtp::inspect(codec, payload)
         };
+        let mut frame = FrameLayer::of_payload(codec, payload);
+        if !descriptor.is_empty()
+            && let Some(found) = dependency::read(descriptor, &mut ingest.structure)
+            && !matches!(codec, Codec::Vp8 | Codec::Vp9 { .. })
+        {
+            frame = FrameLayer::of_descriptor(&found);
+            if matches!(codec, Codec::Av1 { .. }) {
+                info.keyframe_start = found.has_structure && found.start_of_frame;
+                let largest = || ingest.structure.as_ref()?.largest();
+                info.resolution = info
+                    .resolution
+                    .or_else(|| largest().filter(|_| info.keyframe_start));
+            }
+        }
         if let Some((width, height)) = info.resolution {
             ingest.size = Some((width, height));
         }
@@ -398,8 +419,14 @@ impl Publisher {
             keyframe,
             head: info.resolution.is_some(),
             opens: false,
-            picture: PictureNumbers::read(codec, payload),
+            picture: PictureNumbers::read(codec, payload).with_descriptor(descriptor),
+            frame,
             carried,
+            descriptor: if descriptor.is_empty() {
+                Bytes::new()
+            } else {
+                self.keep(descriptor)
+            },
         };
         Some(PublisherOutput::Packet(RoutedPacket {
             kind,
@@ -432,6 +459,7 @@ impl LayerIngest {
             keyframe_seq: SeqNo(0),
             rid,
             size: None,
+            structure: None,
             requests: KeyframeRequests::default(),
             fir_seq: 0,
         }

@@ -196,7 +196,9 @@ mod tests {
             head: false,
             opens: false,
             picture: Default::default(),
+            frame: Default::default(),
             carried: Default::default(),
+            descriptor: Bytes::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::lane::{Lane, MAX_LAYERS};
 use crate::core::ids::Bitrate;
+use crate::core::rtp::LayerBounds;
 
 /// One way to watch: a layer, or less than the whole of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +59,37 @@ impl Default for Ladder {
 impl Ladder {
     pub fn of(lane: &Lane, now: Instant) -> Self {
         let mut ladder = Self::default();
+        let last = lane.ranked().last().map(|(index, _)| index);
         for (index, layer) in lane.ranked() {
-            ladder.push(Rung {
-                layer: index,
-                spatial: Rung::ALL,
-                temporal: Rung::ALL,
-                bitrate: layer.bitrate(now),
-                size: layer.size,
-            });
+            let top = layer.top;
+            for spatial in (0..=top.spatial).rev() {
+                let smallest = spatial == 0 && last == Some(index);
+                // Half the pictures are worth more than half the size; a quarter of them only where nothing is smaller.
+                let fewer = [
+                    Some(Rung::ALL),
+                    top.temporal.checked_sub(1),
+                    smallest.then_some(0),
+                ];
+                let mut before = None;
+                for temporal in fewer.into_iter().flatten() {
+                    if before == Some(temporal) || temporal == top.temporal {
+                        continue;
+                    }
+                    before = Some(temporal);
+                    let bounds = LayerBounds { spatial, temporal };
+                    ladder.push(Rung {
+                        layer: index,
+                        spatial: if spatial == top.spatial {
+                            Rung::ALL
+                        } else {
+                            spatial
+                        },
+                        temporal,
+                        bitrate: layer.bitrate_within(bounds, now),
+                        size: layer.size_of(spatial),
+                    });
+                }
+            }
         }
         ladder
     }

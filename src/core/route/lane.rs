@@ -6,8 +6,10 @@ use super::buffer::{BufferLimits, Inserted, LayerBuffer};
 use super::clock::{Arrivals, ClockPoint};
 use super::ladder::{Ladder, RateWindow};
 use super::message::RoutedPacket;
+use super::sublayers::SublayerRates;
 use crate::core::ids::{Bitrate, Rid, SeqNo};
 use crate::core::media::{Codec, MediaKind};
+use crate::core::rtp::LayerBounds;
 
 /// Layers beyond this are ignored: browsers send 3, OBS up to 4.
 pub const MAX_LAYERS: usize = 6;
@@ -20,6 +22,12 @@ const STALL_PICTURES: u32 = 4;
 const PACKET_OVERHEAD: usize = 12 + 8 + 16;
 /// Rates are worked out so often.
 const LADDER_INTERVAL: Duration = Duration::from_millis(100);
+
+/// One picture after the other, each of one frame.
+const LOWEST: LayerBounds = LayerBounds {
+    spatial: 0,
+    temporal: 0,
+};
 
 pub struct Lane {
     pub kind: MediaKind,
@@ -44,9 +52,12 @@ pub struct Layer {
     pub rid: Option<Rid>,
     /// Width and height, as far as known.
     pub size: Option<(u16, u16)>,
+    /// The highest spatial and temporal layers seen.
+    pub top: LayerBounds,
     /// Payload bytes since the epoch began: of two layers of unknown size the busier is the better.
     bytes: u64,
     rate: RateWindow,
+    sublayers: SublayerRates,
     last_arrival: Option<Instant>,
     last_timestamp: u64,
     /// Pictures that other layers began since this one's last packet.
@@ -103,7 +114,9 @@ impl Lane {
             layer.buffer.clear();
             layer.epoch = routed.epoch;
             layer.bytes = 0;
+            layer.top = LOWEST;
             layer.rate = RateWindow::default();
+            layer.sublayers = SublayerRates::default();
             layer.clock = None;
             layer.arrivals = Arrivals::default();
             changed = true;
@@ -116,8 +129,15 @@ impl Lane {
         layer.size = routed.size;
         layer.bytes += routed.packet.payload.len() as u64;
         let mut packet = routed.packet;
+        if !layer.top.hold(packet.frame) {
+            layer.top.spatial = layer.top.spatial.max(packet.frame.spatial);
+            layer.top.temporal = layer.top.temporal.max(packet.frame.temporal);
+            changed = true;
+        }
         let (seq, timestamp, arrival) = (packet.seq, packet.timestamp, packet.arrival);
-        layer.rate.add(arrival, packet.payload.len() + PACKET_OVERHEAD);
+        let bytes = packet.payload.len() + PACKET_OVERHEAD;
+        layer.rate.add(arrival, bytes);
+        layer.sublayers.add(arrival, packet.frame, bytes);
         let begins = layer.last_timestamp != timestamp;
         layer.last_timestamp = timestamp;
         layer.arrivals.arrived(timestamp, arrival, clock_rate);
@@ -246,8 +266,10 @@ impl Layer {
             arrivals: Arrivals::default(),
             rid: None,
             size: None,
+            top: LOWEST,
             bytes: 0,
             rate: RateWindow::default(),
+            sublayers: SublayerRates::default(),
             last_arrival: None,
             last_timestamp: u64::MAX,
             missed: 0,
@@ -263,6 +285,19 @@ impl Layer {
     /// What it takes lately as it goes out to a viewer, headers included.
     pub fn bitrate(&self, now: Instant) -> Bitrate {
         self.rate.bitrate(now)
+    }
+
+    /// As [`bitrate`](Self::bitrate), of what lies within these bounds.
+    pub fn bitrate_within(&self, bounds: LayerBounds, now: Instant) -> Bitrate {
+        let beyond = self.sublayers.beyond(bounds, now);
+        Bitrate(self.bitrate(now).0.saturating_sub(beyond.0))
+    }
+
+    /// Width and height of a spatial layer's picture: each is taken to be half as wide and high as the next.
+    pub fn size_of(&self, spatial: u8) -> Option<(u16, u16)> {
+        let steps = u32::from(self.top.spatial.saturating_sub(spatial));
+        let (width, height) = self.size?;
+        Some((width.checked_shr(steps)?, height.checked_shr(steps)?))
     }
 
     fn pixels(&self) -> u32 {

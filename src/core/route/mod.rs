@@ -3,7 +3,7 @@
 //! - [`packet`]: one media packet, shared by all that read it.
 //! - [`buffer`]: a layer's packets since its keyframe.
 //! - [`hub`]: a stream at one worker: its media and the viewers there. [`lane`]: one medium: its layers.
-//! - [`ladder`]: what its video can be had for, with bitrates.
+//! - [`ladder`]: what its video can be had for, with bitrates; [`sublayers`]: those within a layer.
 //! - [`clock`]: the publisher's clocks, so that audio and video stay in sync at the viewer.
 //! - [`message`]: what workers and the control plane say to each other.
 
@@ -14,6 +14,7 @@ pub mod ladder;
 pub mod lane;
 pub mod message;
 pub mod packet;
+pub mod sublayers;
 
 pub use buffer::{BufferLimits, Inserted, LayerBuffer};
 pub use clock::{Arrivals, ClockPoint, PublisherClock};

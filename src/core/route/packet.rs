@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::core::ids::SeqNo;
 use crate::core::media::{Codec, ExtensionIds};
-use crate::core::rtp::{ExtensionBlock, PictureNumbers, RtpHeader};
+use crate::core::rtp::{ExtensionBlock, FrameLayer, PictureNumbers, RtpHeader};
 use crate::core::time::Ntp;
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,11 @@ pub struct MediaPacket {
     pub opens: bool,
     /// The payload's picture numbers, which go on at the viewer when the layer changes.
     pub picture: PictureNumbers,
+    /// Among the temporal and spatial layers of its stream.
+    pub frame: FrameLayer,
     pub carried: Carried,
+    /// The dependency descriptor as it came; empty without. It goes through with its frame number continued.
+    pub descriptor: Bytes,
 }
 
 /// Header extensions that go through to viewers, with whatever ids they negotiated.

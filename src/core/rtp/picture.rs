@@ -1,10 +1,10 @@
 //! Numbers inside payloads that count pictures: VP8's and VP9's picture id and TL0PICIDX. A viewer that is switched
 //! to another layer must see them go on by one, or its decoder takes the difference for loss.
 //!
-//! AV1 keeps its frame numbers in a header extension (the dependency descriptor) and H.264 and H.265 in the bit
-//! stream, where each layer begins anew at a keyframe: those are left alone.
+//! AV1 keeps its frame numbers in a header extension, the dependency descriptor, which other codecs may have too. H.264
+//! and H.265 keep theirs in the bit stream, where each layer begins anew at a keyframe: those are left alone.
 
-use super::{vp8, vp9};
+use super::{dependency, vp8, vp9};
 use crate::core::media::Codec;
 
 /// Where the numbers stand in one payload, and what they are. Read once when the packet comes in.
@@ -13,6 +13,8 @@ pub struct PictureNumbers {
     id: Option<Id>,
     /// TL0PICIDX: value and offset.
     base: Option<(u8, u8)>,
+    /// The dependency descriptor's frame number.
+    frame: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,17 @@ struct Id {
 pub struct PictureShift {
     id: u16,
     base: u8,
+    frame: u16,
+}
+
+impl PictureShift {
+    /// One picture is left out on purpose, so that those after it count one less.
+    pub fn without_one(self) -> Self {
+        Self {
+            id: self.id.wrapping_sub(1),
+            ..self
+        }
+    }
 }
 
 impl PictureNumbers {
@@ -55,7 +68,11 @@ impl PictureNumbers {
             Some((value, offset)) => Some((value, u8::try_from(offset).ok()?)),
             None => None,
         };
-        Some(Self { id, base })
+        Some(Self {
+            id,
+            base,
+            frame: None,
+        })
     }
 
     fn of_vp9(payload: &[u8]) -> Option<Self> {
@@ -72,7 +89,24 @@ impl PictureNumbers {
             Some((value, offset)) => Some((value, u8::try_from(offset).ok()?)),
             None => None,
         };
-        Some(Self { id, base })
+        Some(Self {
+            id,
+            base,
+            frame: None,
+        })
+    }
+
+    /// With the frame number of a dependency descriptor (its bytes as they came; empty: none).
+    pub fn with_descriptor(self, descriptor: &[u8]) -> Self {
+        Self {
+            frame: dependency::frame_number(descriptor),
+            ..self
+        }
+    }
+
+    /// The picture id as it came.
+    pub fn id(self) -> Option<u16> {
+        self.id.map(|id| id.value)
     }
 
     /// What makes these numbers follow `last`: the next picture, and the next of the base layer.
@@ -85,7 +119,11 @@ impl PictureNumbers {
             (Some((last, _)), Some((own, _))) => last.wrapping_add(1).wrapping_sub(own),
             _ => 0,
         };
-        PictureShift { id, base }
+        let frame = match (last.frame, self.frame) {
+            (Some(last), Some(own)) => last.wrapping_add(1).wrapping_sub(own),
+            _ => 0,
+        };
+        PictureShift { id, base, frame }
     }
 
     pub fn shifted(self, shift: PictureShift) -> Self {
@@ -97,13 +135,14 @@ impl PictureNumbers {
             base: self
                 .base
                 .map(|(value, offset)| (value.wrapping_add(shift.base), offset)),
+            frame: self.frame.map(|frame| frame.wrapping_add(shift.frame)),
         }
     }
 
     /// Writes the shifted numbers into a copy of the payload they were read from.
     #[inline]
     pub fn write(self, payload: &mut [u8], shift: PictureShift) {
-        if shift == PictureShift::default() {
+        if (shift.id, shift.base) == (0, 0) {
             return;
         }
         if let Some(id) = self.id {
@@ -119,6 +158,15 @@ impl PictureNumbers {
             && let Some(place) = payload.get_mut(usize::from(offset))
         {
             *place = value.wrapping_add(shift.base);
+        }
+    }
+}
+
+impl PictureNumbers {
+    /// Writes the shifted frame number into a copy of the dependency descriptor.
+    pub fn write_descriptor(self, descriptor: &mut [u8], shift: PictureShift) {
+        if let Some(frame) = self.frame {
+            dependency::write_frame_number(descriptor, frame.wrapping_add(shift.frame));
         }
     }
 }
@@ -175,11 +223,11 @@ mod tests {
         fn only_the_numbers_change(payload in proptest::collection::vec(any::<u8>(), 0..16), id: u16, base: u8) {
             for codec in [Codec::Vp8, VP9, Codec::Opus] {
                 let numbers = PictureNumbers::read(codec, &payload);
-                let shift = PictureShift { id, base };
+                let shift = PictureShift { id, base, frame: 0 };
                 let mut written = payload.clone();
                 numbers.write(&mut written, shift);
                 prop_assert_eq!(PictureNumbers::read(codec, &written), numbers.shifted(shift));
-                let back = PictureShift { id: id.wrapping_neg(), base: base.wrapping_neg() };
+                let back = PictureShift { id: id.wrapping_neg(), base: base.wrapping_neg(), frame: 0 };
                 numbers.shifted(shift).write(&mut written, back);
                 prop_assert_eq!(&written, &payload);
             }

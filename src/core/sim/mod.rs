@@ -10,7 +10,7 @@
 //! The scenarios:
 //! - [`clients`]: every client in the book. [`codecs`]: one medium, or a codec that a viewer lacks.
 //! - [`start`]: a viewer's first picture. [`keyframes`]: asking for one. [`sync`]: sound and picture together.
-//! - [`layers`]: simulcast: who gets which layer, and going from one to another.
+//! - [`layers`]: simulcast: who gets which layer, and going from one to another. [`sublayers`]: layers within them.
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
 //! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`playout`]: what players are told to wait; and that
@@ -36,6 +36,7 @@ mod publisher;
 mod restart;
 mod shutdown;
 mod start;
+mod sublayers;
 mod sync;
 mod takeover;
 mod viewer;

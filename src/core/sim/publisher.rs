@@ -8,6 +8,7 @@ use super::media::{self, Label, Picture};
 use super::offers::{self, Offered};
 use crate::core::ids::{PayloadType, Ssrc};
 use crate::core::media::MediaKind;
+use crate::core::rtp::dependency::tests::with_structure;
 use crate::core::rtp::{self, OutgoingHeader, Rtcp};
 use crate::core::time::Epoch;
 
@@ -42,6 +43,10 @@ pub struct VideoSpec {
     pub layers: Vec<LayerSpec>,
     /// Each layer has sender reports of its own; otherwise the first alone.
     pub reports_each_layer: bool,
+    /// Each layer repeats lost packets; otherwise the first alone.
+    pub repeats_each_layer: bool,
+    /// Spatial and temporal layers within each layer.
+    pub within: (u8, u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +67,8 @@ impl Default for VideoSpec {
             packet_len: 1000,
             layers: Vec::new(),
             reports_each_layer: true,
+            repeats_each_layer: true,
+            within: (1, 1),
         }
     }
 }
@@ -123,6 +130,24 @@ impl PublisherSpec {
         })
     }
 
+    /// One layer of a codec that has several spatial and temporal ones within; each picture of which is a frame of each.
+    pub fn chromium_within(codec: &'static str, spatial: u8, temporal: u8) -> Self {
+        // Three temporal layers go by the offer that has the dependency descriptor in it.
+        let offer = offers::CHROMIUM_SIMULCAST
+            .lines()
+            .filter(|line| !line.starts_with("a=rid") && !line.starts_with("a=simulcast"))
+            .map(|line| format!("{}\n", line.trim_end()));
+        Self {
+            offer: offer.collect(),
+            ..Self::chromium()
+        }
+        .video(|video| {
+            video.codec = codec;
+            video.gop = Duration::from_secs(1000);
+            video.within = (spatial, temporal);
+        })
+    }
+
     /// Three layers, the first the largest; deaf, and with reports for the first alone.
     pub fn obs_simulcast() -> Self {
         let layer = |rid, size, delta_packets| LayerSpec {
@@ -137,6 +162,7 @@ impl PublisherSpec {
         .video(|video| {
             video.gop = Duration::from_secs(4);
             video.reports_each_layer = false;
+            video.repeats_each_layer = false;
             video.layers = vec![
                 layer("0", (1280, 720), 5),
                 layer("1", (640, 352), 2),
@@ -194,13 +220,20 @@ struct Track {
     first_timestamp: u32,
     clock_rate: u64,
     next: Option<Instant>,
-    history: VecDeque<(OutgoingHeader, Vec<u8>)>,
+    /// Header, dependency descriptor and payload.
+    history: VecDeque<(OutgoingHeader, Vec<u8>, Vec<u8>)>,
     packets: u32,
     layer: u8,
     spec: Option<LayerSpec>,
     /// Ids of the extensions that name the layer: on media, and on retransmissions.
     rid_ids: (Option<u8>, Option<u8>),
+    /// Of the dependency descriptor, in AV1.
+    descriptor_id: Option<u8>,
     numbers: (u16, u8),
+    frame_number: u16,
+    within: (u8, u8),
+    /// Pictures since the keyframe.
+    position: u32,
     stopped: bool,
     keyframe_due: Option<Instant>,
     last_keyframe: Option<Instant>,
@@ -242,6 +275,12 @@ impl Publisher {
                 layer: index,
                 spec: layer.map(|(_, spec)| spec),
                 rid_ids: (id("sdes:rtp-stream-id"), id("sdes:repaired-rtp-stream-id")),
+                descriptor_id: offered
+                    .extension(kind, "dependency-descriptor-rtp-header-extension")
+                    .filter(|_| codec == "AV1"),
+                frame_number: 0xfff0 + u16::from(index),
+                within: spec.video.as_ref().map_or((1, 1), |video| video.within),
+                position: 0,
                 numbers: (0x7ff0 + 999 * u16::from(index), 250 + index),
                 stopped: false,
                 keyframe_due: None,
@@ -383,8 +422,13 @@ impl Publisher {
                 Rtcp::Nack { media, pid, blp } => {
                     for seq in rtp::lost(pid, blp) {
                         self.nacked += 1;
+                        let each = self
+                            .spec
+                            .video
+                            .as_ref()
+                            .is_none_or(|video| video.repeats_each_layer);
                         for track in self.video.iter_mut().chain(&mut self.audio) {
-                            if track.ssrc == media.0 {
+                            if track.ssrc == media.0 && (each || track.layer == 0) {
                                 out.extend(track.repeat(seq));
                             }
                         }
@@ -411,6 +455,9 @@ impl Publisher {
             count: 1,
             keyframe: false,
             captured,
+            spatial: 0,
+            temporal: 0,
+            sync: false,
         };
         self.sent.push((now, label, MediaKind::Audio));
         out.push(track.packet(&label, 80));
@@ -432,20 +479,38 @@ impl Publisher {
             }
             let delta = track.spec.map_or(spec.delta_packets, |layer| layer.delta_packets);
             let count = if keyframe { spec.keyframe_packets } else { delta };
-            for index in 0..count {
-                let label = Label {
-                    source: self.source,
-                    layer: track.layer,
-                    frame: self.frame,
-                    index,
-                    count,
-                    keyframe,
-                    captured: now - self.start,
-                };
-                self.sent.push((now, label, MediaKind::Video));
-                out.push(track.packet(&label, spec.packet_len));
+            track.position = if keyframe { 0 } else { track.position + 1 };
+            let (temporal, sync) = match (track.within.1, track.position % 4) {
+                (3.., 0) | (0..=1, _) => (0, false),
+                (3.., 1) => (2, true),
+                (3.., 2) => (1, true),
+                (3.., _) => (2, false),
+                (2, position) => (position as u8 % 2, position % 2 == 1),
+            };
+            if temporal == 0 {
+                track.numbers.1 = track.numbers.1.wrapping_add(1);
             }
-            track.numbers = ((track.numbers.0 + 1) & 0x7fff, track.numbers.1.wrapping_add(1));
+            for spatial in 0..track.within.0 {
+                for index in 0..count {
+                    let label = Label {
+                        source: self.source,
+                        layer: track.layer,
+                        // Each spatial layer's is a frame of its own.
+                        frame: self.frame * u32::from(track.within.0) + u32::from(spatial),
+                        index,
+                        count,
+                        keyframe,
+                        captured: now - self.start,
+                        spatial,
+                        temporal,
+                        sync,
+                    };
+                    self.sent.push((now, label, MediaKind::Video));
+                    out.push(track.packet(&label, spec.packet_len));
+                }
+                track.frame_number = track.frame_number.wrapping_add(1);
+            }
+            track.numbers.0 = (track.numbers.0 + 1) & 0x7fff;
         }
         self.frame += 1;
     }
@@ -490,7 +555,7 @@ impl Track {
 
     fn packet(&mut self, label: &Label, len: usize) -> Outgoing {
         let header = OutgoingHeader {
-            marker: label.index + 1 == label.count,
+            marker: label.index + 1 == label.count && label.spatial + 1 == self.within.0,
             pt: PayloadType(self.pt),
             seq: self.seq,
             timestamp: self.timestamp(label.captured),
@@ -498,14 +563,18 @@ impl Track {
         };
         let picture = Picture {
             numbers: self.numbers,
+            layers: self.within,
             size: self.spec.map(|spec| spec.size),
         };
         let payload = media::payload(self.codec, label, &picture, len);
-        let plain = with_rid(&header, self.rid(self.rid_ids.0), &payload);
+        let descriptor = self.descriptor_id.map(|id| (id, self.descriptor(label)));
+        let descriptor = descriptor.as_ref().map(|(id, bytes)| (*id, &bytes[..]));
+        let plain = with_elements(&header, [self.rid(self.rid_ids.0), descriptor], &payload);
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back((header, payload));
+        let descriptor = descriptor.map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+        self.history.push_back((header, descriptor, payload));
         self.seq = self.seq.wrapping_add(1);
         self.packets += 1;
         Outgoing {
@@ -515,12 +584,47 @@ impl Track {
         }
     }
 
+    /// The first template of each spatial layer is for keyframes; then each stands for one temporal layer.
+    fn descriptor(&self, label: &Label) -> Vec<u8> {
+        let (spatial, temporal) = self.within;
+        let targets = || (0..spatial).flat_map(move |s| (0..temporal).map(move |t| (s, t)));
+        let template = |s: u8, t: u8| {
+            let letter = |(target_s, target_t): (u8, u8)| match (target_s, target_t) {
+                _ if target_s < s || target_t < t => '-',
+                _ if target_s > s => 'R',
+                _ if target_t == t && t > 0 => 'D',
+                _ => 'S',
+            };
+            (s, t, targets().map(letter).collect::<String>())
+        };
+        let of_spatial = |s| std::iter::once((s, 0)).chain((0..temporal).map(move |t| (s, t)));
+        let templates: Vec<(u8, u8, String)> = (0..spatial)
+            .flat_map(of_spatial)
+            .map(|(s, t)| template(s, t))
+            .collect();
+        let index = label.spatial * (temporal + 1) + u8::from(!label.keyframe) + label.temporal;
+        // From another number on in each layer, as encoders do.
+        let offset = 7 * (self.layer + 1);
+        if label.keyframe && label.spatial == 0 && label.index == 0 {
+            let templates: Vec<_> = templates.iter().map(|(s, t, all)| (*s, *t, &all[..])).collect();
+            let size = self.spec.map_or((640, 360), |spec| spec.size);
+            let mut bytes = with_structure(offset, self.frame_number, offset, &templates, Some(size));
+            bytes[0] = bytes[0] & 0xbf | u8::from(label.count == 1) << 6;
+            return bytes;
+        }
+        let starts = u8::from(label.index == 0) << 7;
+        let ends = u8::from(label.index + 1 == label.count) << 6;
+        let [high, low] = self.frame_number.to_be_bytes();
+        vec![starts | ends | (offset + index) & 0x3f, high, low]
+    }
+
     fn rid(&self, id: Option<u8>) -> Option<(u8, &'static [u8])> {
         Some((id?, self.spec?.rid.as_bytes()))
     }
 
     fn repeat(&mut self, seq: u16) -> Option<Outgoing> {
-        let (header, payload) = self.history.iter().rev().find(|(known, _)| known.seq == seq)?;
+        let (header, descriptor, payload) = self.history.iter().rev().find(|(known, ..)| known.seq == seq)?;
+        let descriptor = self.descriptor_id.map(|id| (id, &descriptor[..]));
         let plain = match self.rtx {
             Some((pt, ssrc)) => {
                 let header = OutgoingHeader {
@@ -530,9 +634,9 @@ impl Track {
                     ..*header
                 };
                 let payload = [&seq.to_be_bytes(), &payload[..]].concat();
-                with_rid(&header, self.rid(self.rid_ids.1), &payload)
+                with_elements(&header, [self.rid(self.rid_ids.1), descriptor], &payload)
             }
-            None => with_rid(header, self.rid(self.rid_ids.0), payload),
+            None => with_elements(header, [self.rid(self.rid_ids.0), descriptor], payload),
         };
         self.rtx_seq = self.rtx_seq.wrapping_add(1);
         Some(Outgoing {
@@ -543,10 +647,10 @@ impl Track {
     }
 }
 
-/// An RTP packet with the extension that names its layer.
-fn with_rid(header: &OutgoingHeader, rid: Option<(u8, &[u8])>, payload: &[u8]) -> Vec<u8> {
-    let mut plain = vec![0; 64];
-    let elements: Vec<(u8, &[u8])> = rid.into_iter().collect();
+/// An RTP packet with the extensions that name its layers.
+fn with_elements(header: &OutgoingHeader, elements: [Option<(u8, &[u8])>; 2], payload: &[u8]) -> Vec<u8> {
+    let mut plain = vec![0; 320];
+    let elements: Vec<(u8, &[u8])> = elements.into_iter().flatten().collect();
     let len = rtp::write_header(&mut plain, header, &elements).expect("a header fits");
     plain.truncate(len);
     plain.extend(payload);

@@ -39,6 +39,16 @@ impl ViewerSpec {
         }
     }
 
+    /// As Chromium, which takes the dependency descriptor where a page says so.
+    pub fn with_descriptor() -> Self {
+        let uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+        let other = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+        Self {
+            offer: offers::CHROMIUM_WATCHES.replace(other, uri),
+            ..Self::chromium()
+        }
+    }
+
     /// As Chromium, but retransmissions come on the same SSRC.
     pub fn without_rtx() -> Self {
         Self {
@@ -62,8 +72,11 @@ pub struct Seen {
     pub timestamp: u32,
     pub label: Label,
     pub repeated: bool,
-    /// VP8's picture id and TL0PICIDX.
+    pub marker: bool,
+    /// VP8's and VP9's picture id and TL0PICIDX.
     pub numbers: Option<(u16, u8)>,
+    /// The dependency descriptor.
+    pub descriptor: Option<Vec<u8>>,
     /// The playout-delay extension's bytes.
     pub playout: Option<Vec<u8>>,
 }
@@ -101,6 +114,8 @@ pub struct Viewer {
     /// Packets whose sequence number had come before.
     pub duplicates: u64,
     pub nacks_sent: u64,
+    /// Numbers that came without a payload.
+    pub blanks: Vec<(MediaKind, u64)>,
     /// Makes do with payloads that no publisher of these tests made.
     pub gullible: bool,
     sources: HashMap<MediaKind, Source>,
@@ -131,6 +146,7 @@ impl Viewer {
             reports: Vec::new(),
             duplicates: 0,
             nacks_sent: 0,
+            blanks: Vec::new(),
             gullible: false,
             sources: HashMap::new(),
             next: None,
@@ -207,16 +223,17 @@ impl Viewer {
         if self.spec.nacks && !source.missing.is_empty() {
             self.next.get_or_insert(now);
         }
-        let playout = self
-            .offered
-            .extension(format.kind, "playout-delay")
-            .and_then(|id| {
-                header
-                    .extension
-                    .as_ref()
-                    .and_then(|block| block.find(packet, id))
-                    .map(<[u8]>::to_vec)
-            });
+        let element = |ending| {
+            let id = self.offered.extension(format.kind, ending)?;
+            Some(header.extension?.find(packet, id)?.to_vec())
+        };
+        let playout = element("playout-delay");
+        let descriptor = element("dependency-descriptor-rtp-header-extension");
+        // A number of what is left out.
+        if payload.is_empty() {
+            self.blanks.push((format.kind, seq));
+            return;
+        }
         let Some(label) = media::read(&format.codec, payload) else {
             assert!(self.gullible, "the payload is a publisher's, unchanged");
             return;
@@ -224,7 +241,9 @@ impl Viewer {
         let numbers = media::numbers(&format.codec, payload);
         self.seen.push(Seen {
             at: now,
+            marker: header.marker,
             numbers,
+            descriptor,
             kind: format.kind,
             codec: format.codec,
             ssrc: self.sources[&format.kind].ssrc,
@@ -356,7 +375,12 @@ impl Viewer {
 
     /// Holes in the sequence numbers, from the first to the highest that came.
     pub fn holes(&self, kind: MediaKind) -> usize {
-        let seqs: BTreeSet<u64> = self.of(kind).map(|seen| seen.seq).collect();
+        let blanks = self.blanks.iter().filter(|(of, _)| *of == kind);
+        let seqs: BTreeSet<u64> = self
+            .of(kind)
+            .map(|seen| seen.seq)
+            .chain(blanks.map(|(_, seq)| *seq))
+            .collect();
         match (seqs.first(), seqs.last()) {
             (Some(first), Some(last)) => (last - first + 1) as usize - seqs.len(),
             _ => 0,
