@@ -140,8 +140,10 @@ export class ShibukiPlayer extends HTMLElement {
     else if (!this.isConnected) return;
     else if (name === 'events') {
       if (now !== 'none') this.#player?.listen();
-    } else if (name === 'token' && this.#player) this.#player.key = now ?? '';
-    else if (name === 'max-height') this.choose(this.#wished());
+    } else if (name === 'token' && this.#player) {
+      this.#player.key = now ?? '';
+      if (this.state === 'failed') this.play();
+    } else if (name === 'max-height') this.choose(this.#wished());
     else this.#renew();
     this.#draw();
   }
