@@ -13,15 +13,17 @@ import { Plot } from './plot';
 
 /** Viewers drawn at a time. */
 const ROWS = 100;
-/** The sessions are read again with every so many samples, which come once a second. */
+/** The sessions are read again with every so many samples, which come once a second; many of them more rarely. */
 const EVERY = 2;
+const EVERY_OF_MANY = 10;
+const MANY = 200;
 
 const NONE = new History();
 
 export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: string; operatorKey: string }) {
   const stream = feed.streams.find((stream) => stream.name === name) ?? null;
   const [sessions, setSessions] = useState<Session[]>([]);
-  const round = Math.floor(feed.tick / EVERY);
+  const round = Math.floor(feed.tick / ((stream?.viewers ?? 0) > MANY ? EVERY_OF_MANY : EVERY));
   useEffect(() => {
     let ended = false;
     get(`/api/v1/sessions?stream=${name}&limit=1000`, operatorKey).then(
