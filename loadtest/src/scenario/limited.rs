@@ -80,7 +80,7 @@ pub fn all(viewers: &[ViewerStats], links: &Links, media: &PublisherMedia) -> Ve
 fn wanted(link: &Link, lived_ms: f64, rates: &[f64], audio: f64) -> Option<f64> {
     let line = link.line_at(std::time::Duration::from_secs_f64(lived_ms.max(0.0) / 1e3));
     let room = line.rate.map_or(f64::INFINITY, |rate| rate as f64) * (1.0 - line.loss) * USABLE - audio;
-    let best = rates.iter().filter(|rate| **rate * OVERHEAD <= room).last();
+    let best = rates.iter().rfind(|rate| **rate * OVERHEAD <= room);
     (!rates.is_empty()).then_some(best.copied().unwrap_or(0.0))
 }
 
