@@ -118,6 +118,21 @@ async fn strict_sessions_want_a_key_for_their_layer_too() {
 }
 
 #[tokio::test]
+async fn a_wish_for_little_delay_or_for_smoothness_is_one_of_three() {
+    let server = published().await;
+    for query in ["latency=low", "latency=auto", "latency=smooth&max-height=360"] {
+        let reply = server.post(&format!("/whep/live?{query}"), WATCH).await;
+        assert_eq!(reply.status, 201, "{query}: {}", reply.text);
+    }
+    for query in ["latency=", "latency=LOW", "latency=100"] {
+        server
+            .post(&format!("/whep/live?{query}"), WATCH)
+            .await
+            .is_problem(400);
+    }
+}
+
+#[tokio::test]
 async fn a_largest_height_by_query_is_a_number_of_pixels() {
     let server = published().await;
     for query in ["max-height=360", "max-height=1&token=none", "other=1", "token=x"] {

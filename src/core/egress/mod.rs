@@ -21,4 +21,4 @@ pub mod viewer;
 pub mod wire;
 
 pub use track::{EgressTrack, RunUpLimits};
-pub use viewer::Viewer;
+pub use viewer::{Viewer, ViewerDelays};

@@ -25,6 +25,8 @@ const MUCH_LOSS: f64 = 0.08;
 const NO_LOSS: f64 = 0.0005;
 /// What is taken until the viewer reports, once it has asked for something again.
 const FIRST_GUESS: f64 = 0.02;
+/// What the first report may say: on a way that reorders, it counts what is late as lost.
+const FIRST_MOST: f64 = 0.05;
 /// Who wants it smooth gets this much at least.
 const SMOOTH: Duration = Duration::from_millis(400);
 /// Nobody is told to wait longer.
@@ -49,7 +51,7 @@ pub struct PlayoutDelay {
     loss: Option<f64>,
     /// The last reports' highest sequence numbers and packets lost.
     reports: VecDeque<(u32, i32)>,
-    round_trip: Option<Duration>,
+    pub(super) round_trip: Option<Duration>,
     target: Duration,
     /// Since when less would do.
     calm: Option<Instant>,
@@ -104,7 +106,7 @@ impl PlayoutDelay {
         };
         let expected = highest.wrapping_sub(first);
         if self.reports.len() == 1 {
-            self.loss = Some(f64::from(block.fraction_lost) / 256.0);
+            self.loss = Some((f64::from(block.fraction_lost) / 256.0).min(FIRST_MOST));
         } else if expected >= 1 << 31 || lost.saturating_sub(lost_before) > expected as i32 {
             // It started over, or does not know what it says.
             self.reports.clear();
@@ -137,9 +139,9 @@ impl PlayoutDelay {
         Some(PlayoutRange::at_least(self.now_at))
     }
 
-    /// The share of packets that is lost, as far as known.
+    /// The share of packets that is lost, as the viewer reports.
     pub fn loss(&self) -> f64 {
-        self.loss.unwrap_or(0.0)
+        self.loss.filter(|_| !self.reports.is_empty()).unwrap_or(0.0)
     }
 
     /// The time to the viewer and back; until it is known, what is common.

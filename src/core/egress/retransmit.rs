@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::core::media::MediaKind;
 
-/// Of the media sent, this share may be sent again: 10 % loss each way with each retransmission doubled, and some
-/// more. A link that loses more is better served by less media than by more of the same.
-const SHARE: f64 = 0.4;
+/// Of the media sent, this share may be sent again: 10 % loss each way with each retransmission doubled is half of
+/// it, and a way that reorders has as much asked for that was not lost. A link that loses more is better served by less media than by more of the same.
+const SHARE: f64 = 0.5;
 /// Where little is sent, so many bytes a second may be sent again all the same: all of an audio track.
 const FLOOR: f64 = 16_000.0;
-/// Bytes that may be sent again at once: a keyframe of which nothing arrived.
-const BURST: f64 = 400_000.0;
+/// Bytes that may be sent again at once: two seconds of 4 Mbit/s that a viewer started with, of which nothing arrived
+/// in order.
+const BURST: f64 = 1_000_000.0;
 /// A packet that was sent again so shortly ago is on its way; asked for later than this, it is taken for lost again,
 /// even before the round trip is over: a player that repeats itself sooner knows why.
 const ON_ITS_WAY: Duration = Duration::from_millis(40);

@@ -45,6 +45,21 @@ pub struct Viewer {
     counters: ViewerCounters,
 }
 
+/// Parts of the delay from capture to screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewerDelays {
+    /// From capture to arrival here, by the publisher's capture times: exact to the error of its clock's offset, which is
+    /// below half its round trip. `None`: it sends none, and only the player's estimate remains.
+    pub uplink: Option<Duration>,
+    /// From here to the viewer and back, by its reports.
+    pub round_trip: Option<Duration>,
+    /// What the player is told to wait at least.
+    pub playout: Duration,
+}
+
+/// Clocks that say more are wrong, seconds.
+const MAX_UPLINK: f64 = 60.0;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ViewerCounters {
     pub packets: u64,
@@ -203,6 +218,24 @@ impl Viewer {
     /// What the handshake took to the viewer and back, before any report tells.
     pub fn round_trip(&mut self, round_trip: Duration, now: Instant) {
         self.playout.round_trip(round_trip, now);
+    }
+
+    /// What lies between the publisher's capture and this viewer's screen, as far as it is known here: the rest, decoding
+    /// and showing, the player knows.
+    pub fn delays(&self, hub: &Hub, epoch: &Epoch) -> ViewerDelays {
+        let captured = self
+            .video
+            .as_ref()
+            .and_then(EgressTrack::key)
+            .and_then(|key| hub.video.layer(key.layer)?.captured);
+        ViewerDelays {
+            uplink: captured.map(|(captured, arrival)| {
+                let seconds = epoch.ntp(arrival).seconds_since(captured);
+                Duration::from_secs_f64(seconds.clamp(0.0, MAX_UPLINK))
+            }),
+            round_trip: self.playout.round_trip,
+            playout: self.playout.current(),
+        }
     }
 
     /// Takes an authenticated compound RTCP packet in; true when the viewer asks for a keyframe. `ntp` is `now` by the

@@ -10,6 +10,7 @@ use super::sublayers::SublayerRates;
 use crate::core::ids::{Bitrate, Rid, SeqNo};
 use crate::core::media::{Codec, MediaKind};
 use crate::core::rtp::LayerBounds;
+use crate::core::time::Ntp;
 
 /// Layers beyond this are ignored: browsers send 3, OBS up to 4.
 pub const MAX_LAYERS: usize = 6;
@@ -47,6 +48,8 @@ pub struct Layer {
     pub epoch: u32,
     pub codec: Option<Codec>,
     pub clock: Option<ClockPoint>,
+    /// When the latest picture that tells was captured, by our clock, and when it came.
+    pub captured: Option<(Ntp, Instant)>,
     /// By which layers without reports of their own are told apart in time.
     pub arrivals: Arrivals,
     pub rid: Option<Rid>,
@@ -119,6 +122,7 @@ impl Lane {
             layer.sublayers = SublayerRates::default();
             layer.clock = None;
             layer.arrivals = Arrivals::default();
+            layer.captured = None;
             changed = true;
         }
         if changed {
@@ -140,6 +144,10 @@ impl Lane {
         layer.sublayers.add(arrival, packet.frame, bytes);
         let begins = layer.last_timestamp != timestamp;
         layer.last_timestamp = timestamp;
+        let captured = packet.carried.capture_time.and_then(|time| time.captured());
+        if let Some(captured) = captured {
+            layer.captured = Some((captured, arrival));
+        }
         layer.arrivals.arrived(timestamp, arrival, clock_rate);
         layer.last_arrival = layer.last_arrival.max(Some(arrival));
         layer.missed = 0;
@@ -264,6 +272,7 @@ impl Layer {
             codec: None,
             clock: None,
             arrivals: Arrivals::default(),
+            captured: None,
             rid: None,
             size: None,
             top: LOWEST,
