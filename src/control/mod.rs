@@ -229,7 +229,13 @@ impl Control {
             });
         }
         let local_ice = new_credentials();
-        let params = self.answer_params(&local_ice, stream);
+        // A browser tries one candidate each 50 ms, in their order.
+        let mut candidates = self.0.candidates.clone();
+        candidates.sort_by_key(|candidate| Some(candidate.ip()) != wishes.reached_at);
+        let params = AnswerParams {
+            candidates: &candidates,
+            ..self.answer_params(&local_ice, stream)
+        };
         let (answer, mut media) = answer_viewer(offer, &params, codecs.as_ref(), &mut new_ssrc())?;
         media.layers = wishes.layers;
         media.latency = wishes.latency;

@@ -1,6 +1,8 @@
 //! What was negotiated for a session: the agreement between the SDP side, which writes it, and the media path,
 //! which lives by it.
 
+use std::net::IpAddr;
+
 use super::ids::{Mid, PayloadType, Rid, SessionId, Ssrc, StreamName};
 
 /// Everything a worker needs to serve one session.
@@ -215,6 +217,8 @@ pub enum LatencyWish {
 pub struct ViewerWishes {
     pub layers: LayerChoice,
     pub latency: LatencyWish,
+    /// The server's address as the viewer knows it, if it knows it by number: one that works.
+    pub reached_at: Option<IpAddr>,
 }
 
 /// Which of a stream's layers a viewer wants. By default the best one, chosen automatically.

@@ -1,8 +1,10 @@
 //! What the WHIP and the WHEP endpoint share: an offer comes in by POST, a session with an answer goes out.
 
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use axum::extract::Query;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -130,13 +132,13 @@ fn open(
     let offer = Offer::parse(text).map_err(|why| malformed(&why))?;
     let accepted = match right {
         Right::Publish => app.control.publish(stream, &offer),
-        Right::Watch => app.control.watch(stream, &offer, wishes(uri)?),
+        Right::Watch => app.control.watch(stream, &offer, wishes(uri, headers)?),
     };
     accepted.map_err(refusal)
 }
 
 /// `?max-height=360`: the largest picture not higher than this. `?latency=low`, `auto` or `smooth`.
-fn wishes(uri: &Uri) -> Result<ViewerWishes, Problem> {
+fn wishes(uri: &Uri, headers: &HeaderMap) -> Result<ViewerWishes, Problem> {
     #[derive(Deserialize)]
     struct Limits {
         #[serde(rename = "max-height")]
@@ -160,7 +162,26 @@ fn wishes(uri: &Uri) -> Result<ViewerWishes, Problem> {
         max_height: limits.0.max_height.map(NonZeroU16::get),
         ..LayerChoice::default()
     };
-    Ok(ViewerWishes { layers, latency })
+    Ok(ViewerWishes {
+        layers,
+        latency,
+        reached_at: named_address(uri, headers),
+    })
+}
+
+/// The server's address, where the client names it by number: `Host`, or in HTTP/2 `:authority`.
+fn named_address(uri: &Uri, headers: &HeaderMap) -> Option<IpAddr> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority: Authority = match host {
+        Some(host) => host.parse().ok()?,
+        None => uri.authority()?.clone(),
+    };
+    let name = authority.host();
+    let name = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    name.parse().ok()
 }
 
 fn refusal(refused: Refused) -> Problem {

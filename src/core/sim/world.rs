@@ -235,6 +235,7 @@ impl World {
         let wishes = ViewerWishes {
             layers,
             latency: spec.latency,
+            ..ViewerWishes::default()
         };
         let accepted = self.control.watch(&name(stream), &offered, wishes)?;
         let viewer = Viewer::new(spec, Offered::read(&offer));
