@@ -3,7 +3,7 @@
 //!
 //! The driver's turn is always the same:
 //! 1. hand in what arrived: any number of [`Machine::handle_datagram`] and [`Machine::handle_message`];
-//! 2. if [`Machine::poll_timeout`] has passed, [`Machine::handle_timeout`] once;
+//! 2. [`Machine::handle_timeout`] once: at [`Machine::poll_timeout`] at the latest, before it in any turn that there is;
 //! 3. drain [`Machine::poll_effect`] until `None` and perform each effect: other workers begin with what concerns
 //!    them while this one still sends;
 //! 4. [`Machine::flush`] once: everything to be sent because of 1 and 2 goes to the [`Outbox`];

@@ -167,9 +167,7 @@ impl<M: Machine> Turn<M> {
         self.read_messages(last);
 
         let now = now();
-        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
-            self.machine.handle_timeout(now);
-        }
+        self.machine.handle_timeout(now);
         self.perform_effects();
         self.machine.flush(now, &mut self.outbox);
         self.outbox.send();

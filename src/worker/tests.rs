@@ -391,7 +391,7 @@ impl Machine for Toy {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        if let Some(late) = self.alarm.take().map(|at| now - at) {
+        if let Some(late) = self.alarm.take_if(|at| *at <= now).map(|at| now - at) {
             self.effects.push_back(Effect::ToControl(Notice::Rang { late }));
         }
     }

@@ -213,9 +213,7 @@ impl Stage {
     /// The rest of a worker's turn.
     pub fn turn(&mut self) {
         let began = Instant::now();
-        if self.engine.poll_timeout().is_some_and(|due| due <= self.now) {
-            self.engine.handle_timeout(self.now);
-        }
+        self.engine.handle_timeout(self.now);
         self.engine.flush(self.now, &mut self.sink);
         while let Some(effect) = self.engine.poll_effect() {
             if let Effect::ToControl(Notice::Connected { session }) = effect

@@ -329,7 +329,7 @@ impl Engine {
                     }
                 }
                 if let Some(at) = publisher.next_nack() {
-                    self.next_tick = Some(self.next_tick.map_or(at, |tick| tick.min(at)));
+                    self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
                 }
             }
             while let Some((path, datagram)) = session.peer.poll_transmit() {

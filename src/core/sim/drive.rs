@@ -77,10 +77,8 @@ impl World {
         for (worker, touched) in touched.into_iter().enumerate() {
             let engine = &mut self.engines[worker];
             let due = engine.poll_timeout().is_some_and(|at| at <= now);
-            if due {
-                engine.handle_timeout(now);
-            }
             if due || touched {
+                engine.handle_timeout(now);
                 self.flush(worker);
             }
         }
