@@ -29,7 +29,7 @@ fn while_nothing_is_published_nothing_ticks() {
         0
     );
     let next = world.engines[0].poll_timeout().expect("a publisher");
-    assert!(next <= world.now + ms(20));
+    assert!(next <= world.now + ms(35));
 
     world.client_mut(publisher).vanished = true;
     world.run_for(seconds(60));
