@@ -9,25 +9,35 @@ const it = suite();
 
 const api = async (path) => (await fetch(`${it.server.url}${path}`)).json();
 
-test('streams, viewers and sessions as they are; a session and a stream are ended', { timeout: 150_000 }, async (t) => {
-  const stream = it.stream('console');
+/** A stream with a publisher and a viewer. */
+async function populated(name) {
+  const stream = it.stream(name);
   const publisher = await it.page();
   await publisher.call('publish', { url: it.server.whip(stream), codec: 'VP8' });
   await publisher.call('connected', { id: 'publisher' });
   const viewer = await it.page();
   await viewer.call('watch', { url: it.server.whep(stream) });
   await viewer.call('frames', { count: 30 });
+  return stream;
+}
 
+test('the overview: streams with live pictures', { timeout: 120_000 }, async () => {
+  const stream = await populated('overview');
   const tab = await openTab(it, '/console');
   const { page } = tab;
-  const card = page.getByRole('link', { name: new RegExp(`^${stream}`) });
-  await card.waitFor({ timeout: 15_000 });
+  await page.getByRole('link', { name: new RegExp(`^${stream}`) }).waitFor({ timeout: 15_000 });
   // Its live picture is a viewer too.
   await page.getByText('2 viewers').first().waitFor({ timeout: 15_000 });
   await page.waitForFunction(() => document.querySelector('.card shibuki-player')?.state === 'playing', null, { timeout: 15_000 });
   await assertLooks(page, 'console');
+  await tab.close();
+});
 
-  await card.click();
+test('a stream, its viewers and a session as they are; a session and a stream are ended', { timeout: 150_000 }, async (t) => {
+  if ((await fetch(`${it.server.url}/api/v1/sessions`)).status === 404) return t.skip('this server tells nothing of sessions');
+  const stream = await populated('console');
+  const tab = await openTab(it, `/console#/streams/${stream}`);
+  const { page } = tab;
   await page.getByRole('heading', { name: stream }).waitFor();
   await page.getByRole('heading', { name: /Viewers/ }).waitFor();
   await page.getByRole('row', { name: /VP8/ }).waitFor({ timeout: 10_000 });
@@ -63,8 +73,8 @@ test('streams, viewers and sessions as they are; a session and a stream are ende
   await page.getByRole('dialog').getByRole('button', { name: 'End the stream' }).click();
   await page.getByText('Not live').first().waitFor({ timeout: 10_000 });
   await until(5_000, 'the stream to be over', async () => (await api(`/api/v1/streams/${stream}`)).publishing !== true);
-  const broken = tab.complaints.filter((text) => !text.includes('404'));
-  assert.deepEqual(broken, []);
+  // The session that was ended is asked for once more.
+  assert.deepEqual(tab.complaints.filter((text) => !text.includes(oldest.id)), []);
   t.diagnostic(`sessions seen: ${sessions.length}`);
   await tab.close();
 });
