@@ -175,14 +175,15 @@ export class Feed extends Emitter<FeedEvents> {
 
   #sample(metrics: Map<string, number>): void {
     const now = performance.now() / 1000;
-    const rate = (name: string) => this.#rates.rate(name, now, metrics.get(name));
-    const cpu = rate('process_cpu_seconds_total');
-    const packets = rate('shibuki_viewer_packets_total');
-    const bytes = rate('shibuki_viewer_bytes_total');
+    const of = (name: string) => metrics.get(`shibuki_${name}`);
+    const cpu = this.#rates.rate('cpu', now, of('process_cpu_seconds_total'));
+    const packets = this.#rates.rate('packets', now, of('datagrams_sent_total'));
+    const roundTrip = of('viewers_round_trip_mean_seconds');
     this.#metrics = {
-      memory: metrics.get('process_resident_memory_bytes') ?? null,
+      memory: of('process_resident_memory_bytes') ?? null,
       cost: cpu !== null && packets !== null && packets > 10 ? (1e6 * cpu) / packets : null,
-      outbound: bytes === null ? null : 8 * bytes,
+      outbound: of('viewers_bitrate_bits_per_second') ?? null,
+      viewerRoundTrip: roundTrip === undefined ? null : 1000 * roundTrip,
     };
   }
 }

@@ -65,8 +65,11 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
         />
         <Plot
           {...plot}
-          title="Round trip, worst publisher"
-          lines={[{ series: 'roundTrip', label: 'round trip' }]}
+          title="Round trip"
+          lines={[
+            { series: 'viewerRoundTrip', label: 'viewers, mean' },
+            { series: 'roundTrip', label: 'publishers, worst' },
+          ]}
           format={(value) => fixed(value, 0, ' ms')}
         />
         <Plot {...plot} title="CPU per packet" lines={[{ series: 'cost', label: 'cost' }]} format={micros} />
