@@ -250,6 +250,33 @@ fn loss_on_both_ways_leaves_no_hole() {
     }
 }
 
+/// OBS repeats what was lost of its first layer alone, and answers no PLI: below, what is lost on the way to the server
+/// stays lost, and nothing else is.
+#[test]
+fn what_obs_loses_of_a_lower_layer_is_missing_and_nothing_more() {
+    let mut world = World::new(415, 1);
+    let (lossy, good) = (Conditions::delay(15).loss(0.01), Conditions::delay(15));
+    let publisher = world.publish_over("a", PublisherSpec::obs_simulcast(), 0, lossy, good);
+    world.connect(publisher);
+    world.run_for(seconds(3));
+    let [above, below] = [watching(&mut world, 0), watching(&mut world, 0)];
+    choose(&mut world, below, named("1"));
+    world.run_for(seconds(1));
+    let since = world.elapsed();
+    world.run_for(seconds(20));
+    let (all, some) = (world.viewer(above), world.viewer(below));
+    let holes = all.holes(MediaKind::Video);
+    assert!(holes < 3, "{holes} holes in the first layer");
+    let (holes, seen) = (some.holes(MediaKind::Video), some.video().len());
+    assert!(holes > 3 && holes * 40 < seen, "{holes} holes among {seen} packets");
+    let broken = some.frames().iter().filter(|frame| !frame.is_complete()).count();
+    assert!(broken <= holes, "{broken} pictures in part, {holes} holes");
+    let gap = longest_gap(&world, below, since);
+    assert!(gap < ms(150), "{gap:?}");
+    let asked = world.publisher(publisher).asked.len();
+    assert!(asked < 8, "{asked} requests to one that never answers");
+}
+
 #[test]
 fn at_most_so_high() {
     for (seed, spec, expected) in [

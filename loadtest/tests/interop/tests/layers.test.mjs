@@ -85,3 +85,70 @@ for (const codec of CODECS) {
     await publisher.page.context().close();
   });
 }
+
+/** What a viewer is shown in the 1.5 s after it had 0.6 s to get used to something: pictures a second, and their widths. */
+async function shownWithin(viewer) {
+  await pause(600);
+  const from = (await viewer.call('timing', {})).frames;
+  await pause(1_500);
+  const frames = (await viewer.call('shown', {})).slice(from);
+  return { rate: Math.round(frames.length / 1.5), widths: [...new Set(frames.map(({ width }) => width))] };
+}
+
+// What is left out within a layer: pictures (of temporal layers), sizes (of spatial ones).
+for (const [codec, mode] of [['VP8', 'L1T3'], ['VP9', 'L1T3'], ['AV1', 'L1T3'], ['VP9', 'L3T3'], ['VP9', 'L3T3_KEY'], ['AV1', 'L3T3_KEY']]) {
+  if (!CODECS.includes(codec) || !(process.env.SHIBUKI_MODES ?? mode).split(',').includes(mode)) continue;
+  test(`fewer layers and more again, ${codec} ${mode}`, { timeout: 90_000 }, async (t) => {
+    const stream = it.stream(`svc-${codec.toLowerCase()}-${mode.toLowerCase()}`);
+    const publisher = await it.page();
+    const { status } = await publisher.call('publish', {
+      url: it.server.whip(stream), codec, audio: false, patterned: true, encodings: [{ scalabilityMode: mode, maxBitrate: 1_500_000 }],
+    });
+    assert.equal(status, 201);
+    let layers;
+    await until(30_000, 'the whole size to be encoded', async () => {
+      layers = (await publisher.call('encoded', {}))[''];
+      return layers?.frameWidth === 1024 && layers.framesEncoded > 90 && layers.scalabilityMode === mode;
+    }, 250).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(layers)}`); });
+    const viewer = await it.page();
+    await viewer.call('watch', { url: it.server.whep(stream), audio: false, muted: true, numbered: true, patterned: true, recorded: true });
+    await withEvidence(it.server, viewer, 'viewer', async () => {
+      await viewer.call('frames', { count: 30 });
+      await pause(1_500);
+      const before = (await viewer.call('stats', {})).video;
+      const from = (await viewer.call('timing', {})).frames;
+      const whole = await shownWithin(viewer);
+      const seen = [`whole ${JSON.stringify(whole)}`];
+      const wishes = [
+        { maxTemporalLayerId: 0 }, { maxTemporalLayerId: 1 }, {}, { maxTemporalLayerId: 0 }, {},
+        ...(mode.startsWith('L3') ? [{ maxSpatialLayerId: 0 }, { maxSpatialLayerId: 1 }, { maxSpatialLayerId: 0, maxTemporalLayerId: 1 }, {}] : []),
+      ];
+      const results = [];
+      for (const wish of wishes) {
+        assert.equal((await viewer.call('choose', wish)).status, 200);
+        const shown = await shownWithin(viewer);
+        results.push({ wish, ...shown });
+        seen.push(`${JSON.stringify(wish)} ${JSON.stringify(shown)}`);
+      }
+      const after = (await viewer.call('stats', {})).video;
+      const frames = (await viewer.call('shown', {})).slice(from);
+      const encoded = (await viewer.call('recorded', {}, 60_000)).map((text) => Buffer.from(text, 'base64'));
+      const grown = (name) => after[name] - before[name];
+      t.diagnostic(seen.join('; '));
+      t.diagnostic(`freezes ${grown('freezeCount')}, dropped ${grown('framesDropped')}, PLI ${grown('pliCount')}, NACK ${grown('nackCount')}, decoded ${grown('framesDecoded')}, worst colour ${Math.max(...frames.map(({ error }) => error))}`);
+      const judged = await decodeByFfmpeg(codec, encoded);
+      t.diagnostic(`FFmpeg: ${judged.frames} of ${encoded.length} pictures, complaints ${JSON.stringify(judged.complaints.slice(0, 5))}`);
+      assert.equal(grown('freezeCount'), 0, 'by Chromium\'s own count');
+      assert.equal(grown('pliCount'), 0, 'the decoder never lost its way');
+      assert.deepEqual(frames.filter(({ number, error }) => number === null || error > 60).map((frame) => JSON.stringify(frame)), []);
+      for (const { wish, rate, widths } of results) {
+        const share = { 0: 0.25, 1: 0.5 }[wish.maxTemporalLayerId] ?? 1;
+        assert.ok(Math.abs(rate / whole.rate - share) < 0.15, `${rate} pictures a second of ${whole.rate} with ${JSON.stringify(wish)}`);
+        assert.deepEqual(widths, [{ 0: 256, 1: 512 }[wish.maxSpatialLayerId] ?? 1024], JSON.stringify(wish));
+      }
+      assert.deepEqual({ code: judged.code, complaints: judged.complaints }, { code: 0, complaints: [] });
+    });
+    await viewer.page.context().close();
+    await publisher.page.context().close();
+  });
+}
