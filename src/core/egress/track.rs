@@ -8,6 +8,7 @@ use super::transport::Stamps;
 use crate::core::ids::{PayloadType, SeqNo, Ssrc};
 use crate::core::media::{Codec, LayerChoice, MediaKind, ViewerTrack};
 use crate::core::route::{Lane, Layer, LayerBuffer, MediaPacket, SourceKey};
+use crate::core::rtp::LayerBounds;
 use crate::core::rtp::red;
 use crate::sdp::match_codec;
 
@@ -257,6 +258,17 @@ impl EgressTrack {
         now.saturating_duration_since(since) >= RISE_PATIENCE
     }
 
+    /// What is to be sent of a layer. Browsers put an AV1 picture of several spatial layers together by the dependency
+    /// descriptor alone: without it Chromium shows none at all, so it gets the lowest.
+    fn bounds(&self, layer: &Layer) -> LayerBounds {
+        let mut bounds = self.selector.bounds();
+        let is_av1 = matches!(layer.codec, Some(Codec::Av1 { .. }));
+        if is_av1 && self.spec.extensions.dependency_descriptor.is_none() {
+            bounds.spatial = 0;
+        }
+        bounds
+    }
+
     /// The viewer's decoder is stuck and the publisher does not answer: once more from the stored keyframe, if it was
     /// not just now.
     pub fn restart(&mut self, lane: &Lane, limits: RunUpLimits, now: Instant) -> bool {
@@ -285,7 +297,7 @@ impl EgressTrack {
         if self.map(anchor.codec).is_none() {
             return;
         }
-        self.rewriter.want(self.selector.bounds(), layer.top);
+        self.rewriter.want(self.bounds(layer), layer.top);
         let join = self.join(lane, key, anchor);
         let bits = layer.buffer.bytes_since(anchor.seq) as f64 * 8.0;
         let age = now
@@ -394,7 +406,7 @@ impl EgressTrack {
     pub fn update_layers(&mut self, lane: &Lane) {
         self.selector.update(lane);
         if let Some(layer) = self.key.and_then(|key| lane.layer(key.layer)) {
-            self.rewriter.want(self.selector.bounds(), layer.top);
+            self.rewriter.want(self.bounds(layer), layer.top);
         }
         if !self.rewriter.lacks_temporal() {
             self.rising = None;
@@ -452,7 +464,7 @@ impl EgressTrack {
         self.map(packet.codec)?;
         let aligned = self.aligned(lane, key, packet.timestamp);
         if let Some(layer) = lane.layer(key.layer) {
-            self.rewriter.want(self.selector.bounds(), layer.top);
+            self.rewriter.want(self.bounds(layer), layer.top);
         }
         self.rewriter.begin_live(key, packet, aligned, now);
         self.switching = None;

@@ -268,7 +268,10 @@ fn what_obs_loses_of_a_lower_layer_is_missing_and_nothing_more() {
     let holes = all.holes(MediaKind::Video);
     assert!(holes < 3, "{holes} holes in the first layer");
     let (holes, seen) = (some.holes(MediaKind::Video), some.video().len());
-    assert!(holes > 3 && holes * 40 < seen, "{holes} holes among {seen} packets");
+    assert!(
+        holes > 3 && holes * 40 < seen,
+        "{holes} holes among {seen} packets"
+    );
     let broken = some.frames().iter().filter(|frame| !frame.is_complete()).count();
     assert!(broken <= holes, "{broken} pictures in part, {holes} holes");
     let gap = longest_gap(&world, below, since);

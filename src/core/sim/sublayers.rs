@@ -276,13 +276,14 @@ fn a_viewer_that_joins_gets_no_more_than_it_wishes_from_the_first_packet_on() {
     }
 }
 
-/// A viewer without the extension gets the same packets without it.
+/// A viewer without the extension gets the same packets without it, but no higher spatial layers: browsers show none then.
 #[test]
 fn the_descriptor_is_for_those_that_ask_for_it() {
-    let (mut world, _) = published(426, PublisherSpec::chromium_within("AV1", 1, 3));
+    let (mut world, _) = published(426, PublisherSpec::chromium_within("AV1", 2, 3));
     let viewer = world.watch("a", ViewerSpec::chromium(), 0);
     world.connect(viewer);
     world.run_for(seconds(1));
+    assert_eq!(watched_since(&world, viewer, ms(0)).1, 0);
     choose(&mut world, viewer, temporal(0));
     world.run_for(seconds(1));
     let video = world.viewer(viewer).video();

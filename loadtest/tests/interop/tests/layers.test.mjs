@@ -35,7 +35,7 @@ async function published(stream, codec) {
   return publisher;
 }
 
-for (const codec of CODECS) {
+for (const codec of SWITCHES > 0 ? CODECS : []) {
   test(`${SWITCHES} switches of layer, ${codec}`, { timeout: 60_000 + SWITCHES * 6_000 }, async (t) => {
     const stream = it.stream(`layers-${codec.toLowerCase()}`);
     const publisher = await published(stream, codec);
@@ -95,9 +95,13 @@ async function shownWithin(viewer) {
   return { rate: Math.round(frames.length / 1.5), widths: [...new Set(frames.map(({ width }) => width))] };
 }
 
+const MODES = [
+  ['VP8', 'L1T3'], ['VP9', 'L1T3'], ['AV1', 'L1T3'], ['VP9', 'L3T3'], ['VP9', 'L3T3_KEY'], ['AV1', 'L3T3'], ['AV1', 'L3T3_KEY'],
+];
+
 // What is left out within a layer: pictures (of temporal layers), sizes (of spatial ones).
-for (const [codec, mode] of [['VP8', 'L1T3'], ['VP9', 'L1T3'], ['AV1', 'L1T3'], ['VP9', 'L3T3'], ['VP9', 'L3T3_KEY'], ['AV1', 'L3T3_KEY']]) {
-  if (!CODECS.includes(codec) || !(process.env.SHIBUKI_MODES ?? mode).split(',').includes(mode)) continue;
+for (const [codec, mode] of MODES) {
+  if (!CODECS.includes(codec) || !(process.env.SHIBUKI_MODES?.split(',') ?? [mode]).includes(mode)) continue;
   test(`fewer layers and more again, ${codec} ${mode}`, { timeout: 90_000 }, async (t) => {
     const stream = it.stream(`svc-${codec.toLowerCase()}-${mode.toLowerCase()}`);
     const publisher = await it.page();
@@ -106,12 +110,13 @@ for (const [codec, mode] of [['VP8', 'L1T3'], ['VP9', 'L1T3'], ['AV1', 'L1T3'], 
     });
     assert.equal(status, 201);
     let layers;
-    await until(30_000, 'the whole size to be encoded', async () => {
+    // Where the estimate of the link does not suffice, VP8 begins smaller.
+    await until(30_000, 'all layers to be encoded', async () => {
       layers = (await publisher.call('encoded', {}))[''];
-      return layers?.frameWidth === 1024 && layers.framesEncoded > 90 && layers.scalabilityMode === mode;
+      return (layers?.frameWidth === 1024 || codec === 'VP8') && layers?.framesEncoded > 90 && layers.scalabilityMode === mode;
     }, 250).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(layers)}`); });
     const viewer = await it.page();
-    await viewer.call('watch', { url: it.server.whep(stream), audio: false, muted: true, numbered: true, patterned: true, recorded: true });
+    await viewer.call('watch', { url: it.server.whep(stream), audio: false, muted: true, numbered: true, patterned: true, recorded: true, descriptor: codec === 'AV1' });
     await withEvidence(it.server, viewer, 'viewer', async () => {
       await viewer.call('frames', { count: 30 });
       await pause(1_500);
@@ -144,7 +149,7 @@ for (const [codec, mode] of [['VP8', 'L1T3'], ['VP9', 'L1T3'], ['AV1', 'L1T3'], 
       for (const { wish, rate, widths } of results) {
         const share = { 0: 0.25, 1: 0.5 }[wish.maxTemporalLayerId] ?? 1;
         assert.ok(Math.abs(rate / whole.rate - share) < 0.15, `${rate} pictures a second of ${whole.rate} with ${JSON.stringify(wish)}`);
-        assert.deepEqual(widths, [{ 0: 256, 1: 512 }[wish.maxSpatialLayerId] ?? 1024], JSON.stringify(wish));
+        assert.deepEqual(widths, [whole.widths[0] / ({ 0: 4, 1: 2 }[wish.maxSpatialLayerId] ?? 1)], JSON.stringify(wish));
       }
       assert.deepEqual({ code: judged.code, complaints: judged.complaints }, { code: 0, complaints: [] });
     });

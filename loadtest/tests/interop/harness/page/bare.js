@@ -178,8 +178,8 @@ window.bare = {
     return { status: peer.status, location: peer.location, answer: peer.answer };
   },
 
-  /** Watches. `numbered` where the picture carries its number. Audio has no energy in getStats while it is muted. */
-  async watch({ id = 'viewer', url, token, numbered = false, patterned = false, recorded = false, muted = false, audio = true, video = true }) {
+  /** Watches. `descriptor`: takes AV1's dependency descriptor, which Chromium does where it is told to. `numbered` where the picture carries its number. Audio has no energy in getStats while it is muted. */
+  async watch({ id = 'viewer', url, token, numbered = false, patterned = false, recorded = false, descriptor = false, muted = false, audio = true, video = true }) {
     const pc = new RTCPeerConnection();
     const element = Object.assign(document.createElement('video'), { muted, autoplay: true, playsInline: true });
     document.body.append(element);
@@ -191,8 +191,13 @@ window.bare = {
       element.srcObject = stream;
     };
     if (video) {
-      const { receiver } = pc.addTransceiver('video', { direction: 'recvonly' });
-      if (recorded) recordEncoded(peer, receiver);
+      const transceiver = pc.addTransceiver('video', { direction: 'recvonly' });
+      if (recorded) recordEncoded(peer, transceiver.receiver);
+      if (descriptor) {
+        const extensions = transceiver.getHeaderExtensionsToNegotiate();
+        for (const extension of extensions) if (/dependency-descriptor/.test(extension.uri)) extension.direction = 'sendrecv';
+        transceiver.setHeaderExtensionsToNegotiate(extensions);
+      }
     }
     if (audio) pc.addTransceiver('audio', { direction: 'recvonly' });
     recordFrames(peer);
