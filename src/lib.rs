@@ -8,6 +8,7 @@
 //! - [`http`]: the HTTP side: WHIP, WHEP, sessions, the small JSON API.
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
+//! - [`metrics`]: what is measured, by its names. [`webhooks`]: events told to others.
 //! - [`outgoing`]: HTTP requests the server makes itself.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
 //! - [`worker`]: threads with sockets and clocks that drive the core.
@@ -17,7 +18,9 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod http;
+pub mod metrics;
 pub mod outgoing;
 pub mod sdp;
 pub mod server;
+pub mod webhooks;
 pub mod worker;

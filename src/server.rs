@@ -26,6 +26,9 @@ use crate::core::ids::WorkerId;
 use crate::core::peer::{Identity, IdentityError};
 use crate::core::route::Message;
 use crate::http::{self, HttpConfig, SharedKeys};
+use crate::outgoing::OutgoingError;
+use crate::webhooks::{self, WebhookSettings};
+use crate::worker::counters::{Counters, Snapshot};
 use crate::worker::{self, Inbox, Settings, Workers};
 
 /// Packets of a stream on their way to another worker: beyond this the receiver is hopelessly behind.
@@ -45,6 +48,7 @@ pub struct ServerConfig {
     pub control: ControlConfig,
     pub engine: EngineConfig,
     pub api: HttpConfig,
+    pub webhooks: WebhookSettings,
 }
 
 /// Why the server did not start.
@@ -56,6 +60,8 @@ pub enum StartError {
     Media { address: SocketAddr, source: io::Error },
     #[error("cannot start the workers: {0}")]
     Workers(io::Error),
+    #[error("webhooks: {0}")]
+    Webhooks(OutgoingError),
     #[error("cannot make a certificate: {0}")]
     Identity(#[from] IdentityError),
 }
@@ -84,20 +90,27 @@ pub struct Server {
     media_address: SocketAddr,
 }
 
-struct Inboxes(Vec<Inbox<Message>>);
+struct Link {
+    inboxes: Vec<Inbox<Message>>,
+    counters: Vec<Arc<Counters>>,
+}
 
-impl WorkerLink for Inboxes {
+impl WorkerLink for Link {
     fn send(&self, worker: WorkerId, message: Message) {
-        if let Some(inbox) = self.0.get(usize::from(worker.0)) {
+        if let Some(inbox) = self.inboxes.get(usize::from(worker.0)) {
             inbox.send_control(message);
         }
     }
 
     fn workers(&self) -> Vec<WorkerId> {
-        (0..self.0.len())
+        (0..self.inboxes.len())
             .filter_map(|index| u16::try_from(index).ok())
             .map(WorkerId)
             .collect()
+    }
+
+    fn counters(&self) -> Vec<Snapshot> {
+        self.counters.iter().map(|counters| counters.snapshot()).collect()
     }
 }
 
@@ -146,7 +159,11 @@ impl Server {
             }),
         };
         let workers = worker::start(sockets, machines, settings).map_err(StartError::Workers)?;
-        control.attach(Box::new(Inboxes(workers.inboxes().to_vec())));
+        control.attach(Box::new(Link {
+            inboxes: workers.inboxes().to_vec(),
+            counters: workers.counters().to_vec(),
+        }));
+        webhooks::start(&config.webhooks, &control, http::encode_event).map_err(StartError::Webhooks)?;
 
         let keys = config.api.keys.clone();
         let stop_http = Arc::new(tokio::sync::Notify::new());

@@ -154,6 +154,18 @@ pub(super) struct Layer {
     #[serde(deserialize_with = "super::values::networks")]
     pub outgoing_networks: Option<Vec<IpNet>>,
 
+    /// URLs that are told of each event by POST, as JSON [default: none]
+    #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = "Events")]
+    pub webhooks: Option<Vec<String>>,
+
+    /// Secret of at least 16 characters that signs what webhooks are told (HMAC-SHA256) [default: none, not signed]
+    #[arg(long, value_name = "SECRET", help_heading = "Events")]
+    pub webhook_secret: Option<Secret>,
+
+    /// The events that webhooks are told, by their names in the API's description [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Events")]
+    pub webhook_events: Option<Vec<String>>,
+
     #[command(flatten)]
     pub keys: Keys,
 
@@ -427,6 +439,9 @@ impl Layer {
                 anyone_may: self.keys.anyone_may.or(lower.keys.anyone_may),
             },
             outgoing_networks: self.outgoing_networks.or(lower.outgoing_networks),
+            webhooks: self.webhooks.or(lower.webhooks),
+            webhook_secret: self.webhook_secret.or(lower.webhook_secret),
+            webhook_events: self.webhook_events.or(lower.webhook_events),
             strict_session_auth: self.strict_session_auth.or(lower.strict_session_auth),
             cors_origins: self.cors_origins.or(lower.cors_origins),
             on_conflict: self.on_conflict.or(lower.on_conflict),
@@ -502,6 +517,28 @@ impl Layer {
                     message: "the list is empty; leave the key out if anybody may".into(),
                 });
             }
+        }
+        if self
+            .webhook_secret
+            .as_ref()
+            .is_some_and(|secret| secret.reveal().len() < 16)
+        {
+            return Err(Problem {
+                key: "webhook-secret",
+                message: "fewer than 16 characters can be guessed".into(),
+            });
+        }
+        let known = &crate::http::EVENT_NAMES;
+        let unknown = self
+            .webhook_events
+            .iter()
+            .flatten()
+            .find(|name| !known.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            return Err(Problem {
+                key: "webhook-events",
+                message: format!("there is no event {name:?}; there are {}", known.join(", ")),
+            });
         }
         if let Some(Err(error)) = self.log.as_deref().map(log_filter) {
             return Err(Problem {

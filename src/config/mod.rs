@@ -67,6 +67,11 @@ pub struct Config {
     pub anyone_may: Vec<Right>,
     /// May be called although they are not public.
     pub outgoing_networks: Vec<IpNet>,
+    /// URLs that are told what happens.
+    pub webhooks: Vec<String>,
+    pub webhook_secret: Option<Secret>,
+    /// Empty: all.
+    pub webhook_events: Vec<String>,
     pub strict_session_auth: bool,
     pub etag: EtagMode,
     pub burst_max_bytes: usize,
@@ -205,6 +210,9 @@ impl Config {
             }),
             anyone_may: layer.keys.anyone_may.unwrap_or_default(),
             outgoing_networks: layer.outgoing_networks.unwrap_or_default(),
+            webhooks: layer.webhooks.unwrap_or_default(),
+            webhook_secret: layer.webhook_secret,
+            webhook_events: layer.webhook_events.unwrap_or_default(),
             strict_session_auth: layer.strict_session_auth.unwrap_or(false),
             etag: layer.etag.unwrap_or_default(),
             burst_max_bytes: layer.burst_max_bytes.unwrap_or(layer::BURST_MAX_BYTES),

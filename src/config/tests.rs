@@ -62,6 +62,9 @@ fn every_key_can_be_set_everywhere() {
         etag = "strict"
         log = "shibuki=debug"
         log-format = "json"
+        webhooks = ["https://example.org/events"]
+        webhook-secret = "0123456789abcdef"
+        webhook-events = ["finding"]
         [keys]
         publish = ["a", "b"]
         watch = "c"
@@ -116,6 +119,9 @@ fn every_key_can_be_set_everywhere() {
         "--keys-hook-cache=1",
         "--keys-anyone-may=watch",
         "--ice-servers=turn:example.org|u|p",
+        "--webhooks=https://example.org/events",
+        "--webhook-secret=0123456789abcdef",
+        "--webhook-events=finding",
     ];
     let by_file = Setup::default().file(file).load().unwrap();
     let by_flags = Setup::default().flags(&flags).load().unwrap();

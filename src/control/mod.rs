@@ -3,12 +3,22 @@
 //! HTTP calls [`Control`] from its own threads; workers report through [`Control::notice`]. Nothing here is on a
 //! packet's way.
 //!
+//! - [`clock`]: the time of day, handed in.
+//! - [`feed`]: what changes, for those who want to know at once; [`observe`]: what changed, once a second.
+//! - [`operate`]: what operators do: mute, drain.
+//! - [`view`]: what operators see of sessions and streams: what the registry knows and what workers report.
 //! - [`registry`]: the sessions and streams, and the rules about them.
 //! - [`layers`]: viewers' wishes for a layer.
 
+mod clock;
+mod feed;
 mod layers;
+mod observe;
+mod operate;
 mod registry;
+mod view;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,10 +30,20 @@ use crate::core::ids::{SessionId, Ssrc, StreamName, WorkerId};
 use crate::core::media::{
     Fingerprint, IceCredentials, MediaKind, RoleSpec, SessionSpec, StreamCodecs, TransportSpec, ViewerWishes,
 };
-use crate::core::route::{EndReason, Message, Notice, Source};
+use crate::core::route::{EndReason, Message, Muted, Notice, Source};
+use crate::core::statistics::WorkerReport;
+use crate::metrics::{Metrics, Step};
 use crate::sdp::{AnswerParams, Offer, Reject, answer_publisher, answer_viewer};
+use crate::worker::counters::Snapshot;
+pub use clock::Clock;
+pub use feed::{Event, Farewell, Listener, LiveLayer, SessionNews, StreamState, SubscriptionId, What};
 pub use layers::{LayerRequest, NoLayer};
-use registry::Registry;
+pub use operate::Drain;
+use registry::{Dropped, Registry};
+pub use view::{Diagnosis, JoinSteps, SessionFilter, SessionState, SessionView, StreamView};
+
+const GOING_DOWN: &str = "the server is going down";
+const DRAINING: &str = "the server takes no new sessions";
 
 /// What a second publisher on a stream meets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +67,7 @@ pub struct ControlConfig {
     pub max_handshakes: usize,
     /// Where media reaches us, best first.
     pub candidates: Vec<SocketAddr>,
+    pub clock: Clock,
 }
 
 impl Default for ControlConfig {
@@ -58,6 +79,7 @@ impl Default for ControlConfig {
             max_viewers_per_stream: 10_000,
             max_handshakes: 1_000,
             candidates: Vec::new(),
+            clock: Clock::default(),
         }
     }
 }
@@ -66,6 +88,11 @@ impl Default for ControlConfig {
 pub trait WorkerLink: Send + Sync {
     fn send(&self, worker: WorkerId, message: Message);
     fn workers(&self) -> Vec<WorkerId>;
+
+    /// What each worker counted so far.
+    fn counters(&self) -> Vec<Snapshot> {
+        Vec::new()
+    }
 }
 
 /// A handle on the control plane; clones are the same one.
@@ -73,6 +100,7 @@ pub trait WorkerLink: Send + Sync {
 pub struct Control(Arc<Inner>);
 
 struct Inner {
+    clock: Clock,
     candidates: Vec<SocketAddr>,
     /// Replaced as a whole when the configuration is read again.
     config: ArcSwap<ControlConfig>,
@@ -80,6 +108,12 @@ struct Inner {
     directory: Arc<Directory>,
     registry: Mutex<Registry>,
     workers: OnceLock<Box<dyn WorkerLink>>,
+    /// The latest report of each worker.
+    reports: Mutex<BTreeMap<WorkerId, Arc<WorkerReport>>>,
+    feed: feed::Feed,
+    metrics: Metrics,
+    told: Mutex<observe::Told>,
+    drain: Mutex<Option<Drain>>,
     /// A session is gone.
     gone: tokio::sync::Notify,
 }
@@ -105,6 +139,9 @@ pub enum Refused {
         reason: &'static str,
         retry_after: Duration,
     },
+    /// `307`: another server takes new sessions in place of this one.
+    #[error("this server takes no new sessions; {0} does")]
+    Elsewhere(String),
     /// `503`: a cap is reached, or the server is going down.
     #[error("{reason}")]
     Busy {
@@ -147,17 +184,24 @@ pub struct StreamInfo {
     pub codecs: StreamCodecs,
     /// When the current publisher connected.
     pub since: Option<SystemTime>,
+    pub muted: Muted,
 }
 
 impl Control {
     pub fn new(config: ControlConfig, fingerprint: Fingerprint, directory: Arc<Directory>) -> Self {
         Self(Arc::new(Inner {
             candidates: config.candidates.clone(),
+            clock: config.clock.clone(),
             config: ArcSwap::from_pointee(config),
             fingerprint,
             directory,
             registry: Mutex::new(Registry::default()),
             workers: OnceLock::new(),
+            reports: Mutex::default(),
+            feed: feed::Feed::default(),
+            metrics: Metrics::default(),
+            told: Mutex::default(),
+            drain: Mutex::default(),
             gone: tokio::sync::Notify::new(),
         }))
     }
@@ -293,7 +337,7 @@ impl Control {
     pub fn notice(&self, worker: WorkerId, notice: Notice, now: SystemTime) {
         match notice {
             Notice::Claimed { session } => {
-                let claimed = self.registry().claimed(session, worker);
+                let claimed = self.registry().claimed(session, worker, now);
                 // What was wished between the offer and the first check the worker is told now that there is one.
                 match claimed {
                     Some(None) => {}
@@ -308,10 +352,27 @@ impl Control {
                 let Some(connected) = self.registry().connected(session, now) else {
                     return;
                 };
+                for (step, after) in [
+                    (Step::FirstCheck, connected.first_check),
+                    (Step::Connected, connected.after),
+                ] {
+                    self.0.metrics.joined(connected.role, step, after);
+                }
+                if connected.role == SessionRole::Viewer {
+                    let viewers = self.registry().viewers(&connected.stream);
+                    let stream = connected.stream;
+                    self.tell(What::ViewerJoined {
+                        stream,
+                        session,
+                        viewers,
+                    });
+                    return;
+                }
                 if let Some(stream) = connected.publishes {
                     if let Some(old) = connected.replaces {
                         self.end_with(old, EndReason::TakenOver);
                     }
+                    self.publisher_started(&stream, session, worker, connected.replaces);
                     let source = Some(Source {
                         publisher: session,
                         worker,
@@ -326,25 +387,30 @@ impl Control {
                 }
             }
             Notice::Codecs { session, codecs } => self.registry().set_codecs(session, codecs),
-            Notice::Ended { session, .. } => self.forget(session),
+            Notice::Ended { session, reason } => self.forget(session, &reason),
+            Notice::Report(report) => {
+                self.reports().insert(worker, report);
+            }
         }
     }
 
-    /// Frees sessions whose peer never sent a first check. Call about once a second.
+    /// Frees sessions whose peer never sent a first check, and tells what changed. Call about once a second.
     pub fn sweep(&self, now: Instant) {
         let expired = self.registry().expired(now);
         for session in expired {
             tracing::info!(?session, reason = %EndReason::HandshakeTimeout, "gone before it connected");
-            self.forget(session);
+            self.forget(session, &EndReason::HandshakeTimeout);
         }
+        self.observe();
     }
 
     /// Accepts nothing more and ends every session.
     pub fn shut_down(&self) {
+        self.0.feed.say_farewell(Farewell::ComeBack);
         let unclaimed = self.registry().close();
         // No worker has these, so none will say that they have ended.
         for session in unclaimed {
-            self.forget(session);
+            self.forget(session, &EndReason::Shutdown);
         }
         self.broadcast(|| Message::Shutdown);
     }
@@ -365,14 +431,35 @@ impl Control {
         self.registry().session_count()
     }
 
+    /// Whether new sessions are taken, or why not.
+    pub fn takes_sessions(&self) -> Result<(), &'static str> {
+        if self.registry().is_closed() {
+            return Err(GOING_DOWN);
+        }
+        if self.draining().is_some() {
+            return Err(DRAINING);
+        }
+        Ok(())
+    }
+
     fn check_caps(&self) -> Result<(), Refused> {
+        match self.draining().map(|drain| drain.redirect) {
+            Some(Some(server)) => return Err(Refused::Elsewhere(server)),
+            Some(None) => {
+                return Err(Refused::Busy {
+                    reason: DRAINING,
+                    retry_after: Duration::from_secs(10),
+                });
+            }
+            None => {}
+        }
         let registry = self.registry();
         let busy = |reason, seconds| Refused::Busy {
             reason,
             retry_after: Duration::from_secs(seconds),
         };
         if registry.is_closed() {
-            return Err(busy("the server is going down", 10));
+            return Err(busy(GOING_DOWN, 10));
         }
         if registry.session_count() >= self.config().max_sessions {
             return Err(busy("the server has as many sessions as it allows", 10));
@@ -420,17 +507,25 @@ impl Control {
             transport,
             role,
         });
-        let etag = self
-            .registry()
-            .add(id, kind, stream.clone(), remote_ice, &spec.role);
+        let etag = self.registry().add(
+            id,
+            kind,
+            stream.clone(),
+            remote_ice,
+            &spec.role,
+            self.0.clock.now(),
+        );
         self.0.directory.add(spec);
+        self.0.metrics.accepted(kind);
         Accepted { id, etag, answer }
     }
 
     fn end_with(&self, id: SessionId, reason: EndReason) -> bool {
-        let Some(owner) = self.registry().remove(id) else {
+        let removed = self.registry().remove(id);
+        let Some((owner, dropped)) = removed else {
             return false;
         };
+        self.left(id, &dropped, &reason);
         match owner {
             Some(worker) => self.send(worker, Message::End { session: id, reason }),
             None => self.0.directory.remove_session(id),
@@ -439,10 +534,19 @@ impl Control {
     }
 
     /// A session is over: if it published, its stream has no source now.
-    fn forget(&self, session: SessionId) {
+    fn forget(&self, session: SessionId, reason: &EndReason) {
         self.0.directory.remove_session(session);
-        let stream = self.registry().ended(session);
+        let (stream, dropped) = self.registry().ended(session);
+        if let Some(dropped) = dropped {
+            self.left(session, &dropped, reason);
+        }
         if let Some(stream) = stream {
+            self.publisher_changed(&stream);
+            self.tell(What::StreamStopped {
+                stream: stream.clone(),
+                session,
+                reason: reason.clone(),
+            });
             self.broadcast(|| Message::SourceChanged {
                 stream: stream.clone(),
                 source: None,
@@ -467,6 +571,61 @@ impl Control {
         if let Some(link) = self.0.workers.get() {
             link.send(worker, message);
         }
+    }
+
+    /// A session is gone; its subscriptions end.
+    fn left(&self, session: SessionId, dropped: &Dropped, reason: &EndReason) {
+        self.0.feed.forget(session);
+        self.told().forget(session);
+        self.0.metrics.ended(dropped.role, reason.kind());
+        if dropped.connected && dropped.role == SessionRole::Viewer {
+            self.tell(What::ViewerLeft {
+                stream: dropped.stream.clone(),
+                session,
+                viewers: dropped.viewers,
+                reason: reason.clone(),
+            });
+        }
+    }
+
+    fn publisher_started(
+        &self,
+        stream: &StreamName,
+        session: SessionId,
+        worker: WorkerId,
+        replaces: Option<SessionId>,
+    ) {
+        let muted = self.registry().muted(stream);
+        if muted != Muted::default() {
+            self.send(worker, Message::Mute { session, muted });
+        }
+        self.publisher_changed(stream);
+        let stream = stream.clone();
+        self.tell(match replaces {
+            Some(previous) => What::StreamTakenOver {
+                stream,
+                session,
+                previous,
+            },
+            None => What::StreamStarted { stream, session },
+        });
+    }
+
+    fn tell(&self, what: What) {
+        self.0.feed.publish(self.now(), what);
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> SystemTime {
+        self.0.clock.now()
+    }
+
+    fn told(&self) -> MutexGuard<'_, observe::Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reports(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Arc<WorkerReport>>> {
+        self.0.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

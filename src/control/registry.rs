@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::view::{JoinSteps, SessionFilter, SessionState, SessionView};
 use super::{LayerRequest, NoLayer, SessionInfo, SessionRole, StreamInfo};
 use crate::core::ids::{Mid, Rid, SessionId, StreamName, WorkerId};
 use crate::core::media::{IceCredentials, LayerChoice, MediaKind, RoleSpec, StreamCodecs};
+use crate::core::route::Muted;
 
 /// A session whose peer sent no first check is freed after this (spec point 20). Workers use the same for one that
 /// did but went no further.
@@ -26,6 +28,10 @@ struct Session {
     remote_ice: IceCredentials,
     owner: Option<WorkerId>,
     connected: bool,
+    created: SystemTime,
+    /// When its first check came.
+    claimed_at: Option<SystemTime>,
+    connected_at: Option<SystemTime>,
     /// Of a publisher.
     codecs: StreamCodecs,
     /// Of a publisher: the layers it offered, none without simulcast.
@@ -45,10 +51,35 @@ struct Stream {
     publisher: Option<SessionId>,
     since: Option<SystemTime>,
     viewers: usize,
+    muted: Muted,
+}
+
+impl Session {
+    fn state(&self) -> SessionState {
+        match (self.connected, self.owner) {
+            (true, _) => SessionState::Connected,
+            (false, Some(_)) => SessionState::Connecting,
+            (false, None) => SessionState::Accepted,
+        }
+    }
+}
+
+/// A session that is gone.
+pub(super) struct Dropped {
+    pub role: SessionRole,
+    pub stream: StreamName,
+    pub connected: bool,
+    /// The stream's, from now on.
+    pub viewers: usize,
 }
 
 /// What a session's connecting changed.
 pub(super) struct Connected {
+    pub role: SessionRole,
+    pub stream: StreamName,
+    /// From the POST to the first check, and to now.
+    pub first_check: Duration,
+    pub after: Duration,
     /// Set when it is a publisher.
     pub publishes: Option<StreamName>,
     /// The publisher it takes the stream over from.
@@ -63,6 +94,7 @@ impl Registry {
         stream: StreamName,
         remote_ice: IceCredentials,
         media: &RoleSpec,
+        now: SystemTime,
     ) -> String {
         let etag = new_etag();
         if role == SessionRole::Viewer {
@@ -88,6 +120,9 @@ impl Registry {
             remote_ice,
             owner: None,
             connected: false,
+            created: now,
+            claimed_at: None,
+            connected_at: None,
             codecs: StreamCodecs::default(),
             rids,
             mid,
@@ -109,8 +144,14 @@ impl Registry {
     }
 
     /// `None` when the session is not known (any more); otherwise the layer that was chosen before.
-    pub fn claimed(&mut self, id: SessionId, worker: WorkerId) -> Option<Option<LayerChoice>> {
+    pub fn claimed(
+        &mut self,
+        id: SessionId,
+        worker: WorkerId,
+        now: SystemTime,
+    ) -> Option<Option<LayerChoice>> {
         let session = self.sessions.get_mut(&id)?;
+        session.claimed_at.get_or_insert(now);
         session.owner = Some(worker);
         Some(session.choice.take())
     }
@@ -149,10 +190,17 @@ impl Registry {
         let session = self.sessions.get_mut(&id)?;
         if !session.connected {
             session.connected = true;
+            session.connected_at = Some(now);
             self.handshakes = self.handshakes.saturating_sub(1);
         }
+        let since = |at: SystemTime| at.duration_since(session.created).unwrap_or_default();
+        let (first_check, after) = (since(session.claimed_at.unwrap_or(now)), since(now));
         if session.role == SessionRole::Viewer {
             return Some(Connected {
+                role: session.role,
+                stream: session.stream.clone(),
+                first_check,
+                after,
                 publishes: None,
                 replaces: None,
             });
@@ -161,6 +209,10 @@ impl Registry {
         let replaces = stream.publisher.replace(id).filter(|old| *old != id);
         stream.since = Some(now);
         Some(Connected {
+            role: session.role,
+            stream: session.stream.clone(),
+            first_check,
+            after,
             publishes: Some(session.stream.clone()),
             replaces,
         })
@@ -186,15 +238,18 @@ impl Registry {
     }
 
     /// Takes a session out at the control plane's wish; its worker still has to end it. `None`: no such session.
-    pub fn remove(&mut self, id: SessionId) -> Option<Option<WorkerId>> {
+    pub fn remove(&mut self, id: SessionId) -> Option<(Option<WorkerId>, Dropped)> {
         let owner = self.sessions.get(&id)?.owner;
-        self.drop_session(id);
-        Some(owner)
+        Some((owner, self.drop_session(id)?))
     }
 
     /// A session is over; the stream it published, if it was the current publisher.
-    pub fn ended(&mut self, id: SessionId) -> Option<StreamName> {
-        self.drop_session(id);
+    pub fn ended(&mut self, id: SessionId) -> (Option<StreamName>, Option<Dropped>) {
+        let dropped = self.drop_session(id);
+        (self.source_ended(id), dropped)
+    }
+
+    fn source_ended(&mut self, id: SessionId) -> Option<StreamName> {
         let found = self
             .streams
             .iter_mut()
@@ -207,10 +262,8 @@ impl Registry {
         Some(name)
     }
 
-    fn drop_session(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.remove(&id) else {
-            return;
-        };
+    fn drop_session(&mut self, id: SessionId) -> Option<Dropped> {
+        let session = self.sessions.remove(&id)?;
         if !session.connected {
             self.handshakes = self.handshakes.saturating_sub(1);
         }
@@ -220,6 +273,12 @@ impl Registry {
             }
             self.drop_stream_if_idle(&session.stream);
         }
+        Some(Dropped {
+            role: session.role,
+            connected: session.connected,
+            viewers: self.viewers(&session.stream),
+            stream: session.stream,
+        })
     }
 
     fn drop_stream_if_idle(&mut self, name: &StreamName) {
@@ -273,6 +332,98 @@ impl Registry {
             viewers: stream.viewers,
             codecs: publisher.map(|session| session.codecs).unwrap_or_default(),
             since: stream.since,
+            muted: stream.muted,
+        })
+    }
+
+    /// The sessions that fit, oldest first.
+    pub fn matching(&self, filter: &SessionFilter) -> Vec<SessionId> {
+        let mut found: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| {
+                filter.role.is_none_or(|role| role == session.role)
+                    && filter
+                        .stream
+                        .as_ref()
+                        .is_none_or(|stream| *stream == session.stream)
+                    && filter.state.is_none_or(|state| state == session.state())
+            })
+            .map(|(id, session)| (session.created, *id))
+            .collect();
+        found.sort_unstable_by_key(|(created, id)| (*created, id.public()));
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The session that the API calls so.
+    pub fn by_public(&self, name: &str) -> Option<SessionId> {
+        self.sessions.keys().copied().find(|id| id.public() == name)
+    }
+
+    pub fn publisher_of(&self, stream: &StreamName) -> Option<SessionId> {
+        self.streams.get(stream)?.publisher
+    }
+
+    /// What each session is, and how far.
+    pub fn kinds(&self) -> impl Iterator<Item = (SessionRole, SessionState)> {
+        self.sessions
+            .values()
+            .map(|session| (session.role, session.state()))
+    }
+
+    pub fn publishers(&self) -> Vec<SessionId> {
+        self.streams
+            .values()
+            .filter_map(|stream| stream.publisher)
+            .collect()
+    }
+
+    /// Of a viewer: its video's name in its offer.
+    pub fn video_mid(&self, id: SessionId) -> Option<String> {
+        Some(self.sessions.get(&id)?.mid.as_ref()?.as_str().to_owned())
+    }
+
+    pub fn owner(&self, id: SessionId) -> Option<WorkerId> {
+        self.sessions.get(&id)?.owner
+    }
+
+    pub fn muted(&self, stream: &StreamName) -> Muted {
+        self.streams
+            .get(stream)
+            .map(|stream| stream.muted)
+            .unwrap_or_default()
+    }
+
+    /// What is muted from now on; `None`: there is no such stream.
+    pub fn mute(&mut self, stream: &StreamName, audio: Option<bool>, video: Option<bool>) -> Option<Muted> {
+        let stream = self.streams.get_mut(stream)?;
+        stream.muted.audio = audio.unwrap_or(stream.muted.audio);
+        stream.muted.video = video.unwrap_or(stream.muted.video);
+        Some(stream.muted)
+    }
+
+    /// A session without what its worker reports.
+    pub fn view(&self, id: SessionId) -> Option<SessionView> {
+        let session = self.sessions.get(&id)?;
+        let since = |at: SystemTime| at.duration_since(session.created).unwrap_or_default();
+        let publishes = self
+            .streams
+            .get(&session.stream)
+            .is_some_and(|stream| stream.publisher == Some(id));
+        Some(SessionView {
+            id,
+            role: session.role,
+            stream: session.stream.clone(),
+            state: session.state(),
+            worker: session.owner,
+            created: session.created,
+            publishes,
+            steps: JoinSteps {
+                first_check: session.claimed_at.map(since),
+                connected: session.connected_at.map(since),
+                ..JoinSteps::default()
+            },
+            report: None,
         })
     }
 

@@ -65,6 +65,11 @@ impl SessionId {
         format!("{:032x}", self.0)
     }
 
+    /// The first 16 digits: the session's name in the API. The other half stays secret, so it is no key.
+    pub fn public(self) -> String {
+        format!("{:016x}", self.0 >> 64)
+    }
+
     /// The first 8 digits: enough to follow a session through a log, useless as a key.
     pub fn short(self) -> String {
         format!("{:08x}", self.0 >> 96)
@@ -92,7 +97,7 @@ impl fmt::Debug for SessionId {
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(pub $inner);
 
         impl fmt::Display for $name {

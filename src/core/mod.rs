@@ -12,6 +12,7 @@
 //! - [`route`]: what joins publishers and viewers.
 //! - [`egress`]: a viewer's tracks as they go out.
 //! - [`bwe`]: how much a viewer's way carries.
+//! - [`statistics`]: what a worker tells the control plane about its sessions, once a second.
 //! - `sim`: all of it over a virtual network, for tests.
 
 pub mod bwe;
@@ -27,4 +28,5 @@ pub mod route;
 pub mod rtp;
 #[cfg(test)]
 mod sim;
+pub mod statistics;
 pub mod time;

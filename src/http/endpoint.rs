@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::auth::{Credentials, Right};
 use super::problem::Problem;
 use super::router::App;
-use super::{cors, etag, layer};
+use super::{cors, etag, layer, sse};
 use crate::control::{Accepted, Refused};
 use crate::core::ids::{StreamName, StreamNameError};
 use crate::core::media::{LatencyWish, LayerChoice, ViewerWishes};
@@ -134,7 +134,7 @@ fn open(
         Right::Publish => app.control.publish(stream, &offer),
         Right::Watch => app.control.watch(stream, &offer, wishes(uri, headers)?),
     };
-    accepted.map_err(refusal)
+    accepted.map_err(|refused| refusal(refused, uri))
 }
 
 /// `?max-height=360`: the largest picture not higher than this. `?latency=low`, `auto` or `smooth`.
@@ -184,7 +184,7 @@ fn named_address(uri: &Uri, headers: &HeaderMap) -> Option<IpAddr> {
     name.parse().ok()
 }
 
-fn refusal(refused: Refused) -> Problem {
+fn refusal(refused: Refused, uri: &Uri) -> Problem {
     match refused {
         Refused::Sdp(reject) => {
             let status = StatusCode::from_u16(reject.status()).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
@@ -192,6 +192,15 @@ fn refusal(refused: Refused) -> Problem {
         }
         Refused::Conflict { reason, retry_after } => {
             Problem::new(StatusCode::CONFLICT, reason).retry_after(retry_after)
+        }
+        Refused::Elsewhere(server) => {
+            let detail = format!("this server takes no new sessions; {server} does");
+            let problem = Problem::new(StatusCode::TEMPORARY_REDIRECT, detail);
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            match HeaderValue::from_str(&format!("{server}{path}")) {
+                Ok(location) => problem.with_header(header::LOCATION, location),
+                Err(_) => problem,
+            }
         }
         Refused::Busy { reason, retry_after } => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason).retry_after(retry_after)
@@ -209,7 +218,9 @@ fn created(app: &App, right: Right, accepted: Accepted) -> Response {
     add_links(app, response.headers_mut());
     if right == Right::Watch
         && let Ok(link) = HeaderValue::from_str(&layer::link(&accepted.id))
+        && let Ok(events) = HeaderValue::from_str(&sse::link(&accepted.id))
     {
+        response.headers_mut().append(header::LINK, events);
         response.headers_mut().append(header::LINK, link);
     }
     response

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::endpoint::has_content_type;
 use super::problem::Problem;
@@ -24,14 +25,16 @@ const ACCEPT_POST: (HeaderName, HeaderValue) = (
 );
 
 /// Layers within an encoding are only ever bounded from above: those below are needed to decode it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Wish {
+#[schema(as = LayerWish)]
+pub(super) struct Wish {
     media_id: Option<String>,
     rid: Option<String>,
     /// What older drafts call the rid.
     encoding_id: Option<String>,
     /// Ours: the largest picture not higher than this.
+    #[schema(value_type = Option<u16>, minimum = 1)]
     max_height: Option<NonZeroU16>,
     spatial_layer_id: Option<u8>,
     temporal_layer_id: Option<u8>,
@@ -72,7 +75,7 @@ async fn choose(
     }
 }
 
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<LayerRequest, Problem> {
+pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<LayerRequest, Problem> {
     if !has_content_type(headers, JSON) {
         let (name, value) = ACCEPT_POST;
         let detail = format!("a layer is chosen with {JSON}");
@@ -93,7 +96,7 @@ fn lower(one: Option<u8>, other: Option<u8>) -> Option<u8> {
     [one, other].into_iter().flatten().min()
 }
 
-fn refusal(why: NoLayer) -> Problem {
+pub(super) fn refusal(why: NoLayer) -> Problem {
     let status = match why {
         NoLayer::Session | NoLayer::Publisher => StatusCode::NOT_FOUND,
         NoLayer::Media | NoLayer::Rid => StatusCode::UNPROCESSABLE_ENTITY,

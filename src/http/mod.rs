@@ -7,12 +7,12 @@
 //! - `router`: which URL is whose, and the layers around all of them.
 //! - `whip`, `whep`: the two endpoints; `endpoint`: what they share.
 //! - `session`: a session's URL: trickle, ICE restart, end.
-//! - `layer`: a viewer's choice of its layer.
+//! - `layer`: a viewer's choice of its layer. `sse`: events for a session's own client.
 //! - `etag`: `If-Match` and when it holds.
 //! - [`auth`]: keys, and where a request may carry one.
 //! - `limits`: requests per address, bytes and seconds per body; `address`: who the client is.
 //! - `cors`, `links`, `problem`: response headers and error bodies.
-//! - `api`: the JSON the pages read; `assets`: the pages themselves.
+//! - `api`: the API for pages and operators, and its description; `assets`: the pages themselves.
 
 mod address;
 mod api;
@@ -29,11 +29,13 @@ mod problem;
 mod router;
 mod serve;
 mod session;
+mod sse;
 mod whep;
 mod whip;
 
 use std::num::NonZeroU32;
 
+pub(crate) use api::{EVENT_NAMES, encode as encode_event};
 pub use auth::{Keys, SharedKeys};
 pub use cors::CorsOrigins;
 pub use etag::EtagMode;

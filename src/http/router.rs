@@ -1,13 +1,17 @@
 //! Which URL is whose, and the layers around all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get};
+use axum::routing::MethodRouter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{HttpConfig, Keys, api, assets, cors, layer, limits, links, problem, session, whep, whip};
+use super::problem::Problem;
+use super::{HttpConfig, Keys, api, assets, cors, layer, limits, links, problem, session, sse, whep, whip};
 use crate::control::Control;
 
 /// What every handler can reach.
@@ -17,11 +21,20 @@ pub(super) struct App {
     pub config: Arc<HttpConfig>,
     /// One value per ICE server, ready for the `Link` header.
     pub ice_links: Arc<[axum::http::HeaderValue]>,
+    event_streams: Arc<Semaphore>,
 }
 
 impl App {
     pub fn keys(&self) -> Arc<Keys> {
         self.config.keys.load()
+    }
+
+    /// A place for one more stream of events; `503` while there is none.
+    pub fn event_stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.event_streams.clone().try_acquire_owned().map_err(|_| {
+            let detail = "as many event streams are open as this server allows";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(10))
+        })
     }
 }
 
@@ -35,9 +48,10 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
         control,
         config: Arc::new(config),
         ice_links,
+        event_streams: Arc::new(Semaphore::new(sse::MAX_STREAMS)),
     };
 
-    let mut routes = Router::new().route("/healthz", get(|| async { "ok\n" }));
+    let mut routes = api::routes(Router::new());
     routes = both(routes, "/whip", whip::unnamed());
     routes = both(routes, "/whip/{stream}", whip::named());
     routes = both(routes, "/whip/{stream}/{token}", whip::named());
@@ -45,9 +59,8 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
     routes = both(routes, "/whep/{stream}/{token}", whep::named());
     routes = both(routes, "/session/{id}", session::resource());
     routes = both(routes, "/session/{id}/layer", layer::resource());
-    routes = both(routes, "/api/v1/streams", get(api::streams));
-    routes = both(routes, "/api/v1/streams/{stream}", get(api::stream));
-    routes = both(routes, "/api/v1/info", get(api::info));
+    routes = both(routes, "/session/{id}/sse", sse::resource());
+    routes = both(routes, "/session/{id}/sse/{subscription}", sse::subscription());
 
     routes
         .with_state(app)
@@ -61,7 +74,7 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
 }
 
 /// The path with and without a trailing slash. Not a redirect: clients do not follow one with a POST.
-fn both(routes: Router<App>, path: &str, methods: MethodRouter<App>) -> Router<App> {
+pub(super) fn both(routes: Router<App>, path: &str, methods: MethodRouter<App>) -> Router<App> {
     routes
         .route(path, methods.clone())
         .route(&format!("{path}/"), methods)

@@ -149,7 +149,7 @@ fn restarted(restart: &IceRestart, fragment: &SdpFragment) -> Response {
     response
 }
 
-fn find(app: &App, id: &str) -> Result<(SessionId, SessionInfo), Problem> {
+pub(super) fn find(app: &App, id: &str) -> Result<(SessionId, SessionInfo), Problem> {
     let id = id.parse().map_err(|()| unknown())?;
     let info = app.control.session(&id).ok_or_else(unknown)?;
     Ok((id, info))

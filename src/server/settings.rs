@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::ServerConfig;
-use crate::config::{Config, DIGEST, Key};
-use crate::control::ControlConfig;
+use crate::config::{Config, DIGEST, Key, Secret};
+use crate::control::{Clock, ControlConfig};
 use crate::core::egress::RunUpLimits;
 use crate::core::engine::EngineConfig;
 use crate::core::route::BufferLimits;
 use crate::http::auth::{Hook, KeyRing, TokenSettingsError, Tokens};
 use crate::http::{CorsOrigins, HttpConfig, Keys};
 use crate::outgoing::{Outgoing, OutgoingError};
+use crate::webhooks::WebhookSettings;
 
 /// Why a valid configuration cannot be carried out: what it refers to is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,7 @@ pub fn control(config: &Config) -> ControlConfig {
         max_handshakes: config.max_handshakes,
         // Known once the media port is bound.
         candidates: Vec::new(),
+        clock: Clock::default(),
     }
 }
 
@@ -80,6 +82,9 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("cors-origins", old.cors_origins != new.cors_origins),
         ("trusted-proxies", old.trusted_proxies != new.trusted_proxies),
+        ("webhooks", old.webhooks != new.webhooks),
+        ("webhook-secret", old.webhook_secret != new.webhook_secret),
+        ("webhook-events", old.webhook_events != new.webhook_events),
         ("log-format", old.log_format != new.log_format),
     ];
     differs
@@ -152,6 +157,12 @@ impl TryFrom<&Config> for ServerConfig {
             control,
             engine,
             api,
+            webhooks: WebhookSettings {
+                urls: config.webhooks.clone(),
+                networks: config.outgoing_networks.clone(),
+                secret: config.webhook_secret.as_ref().map_or("", Secret::reveal).into(),
+                names: config.webhook_events.clone(),
+            },
         })
     }
 }

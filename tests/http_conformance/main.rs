@@ -3,14 +3,18 @@
 //! - `offers`: points 1–20, POST. `methods`: points 21–26, GET, OPTIONS, CORS. `access`: points 27–31, keys.
 //! - `load`: points 20, 32–35: limits and conflicts. `sessions`: points 36–47, PATCH and DELETE.
 //! - `layers`: point 61, a viewer's choice of its layer.
+//! - `events`: point 60, server-sent events.
+//! - `operators`: the API for operators.
 //! - `connections`: what the wire shows below HTTP's meaning. `pages`: the JSON API.
 
 mod access;
 mod connections;
+mod events;
 mod layers;
 mod load;
 mod methods;
 mod offers;
+mod operators;
 mod pages;
 mod sessions;
 mod support;

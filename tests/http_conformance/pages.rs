@@ -46,6 +46,7 @@ async fn a_published_stream_is_shown_with_its_codecs_and_its_age() {
     let expected = json!({
         "name": "live", "publishing": true, "viewers": 0,
         "video": {"codec": "H264"}, "audio": {"codec": "opus"}, "since": "2026-07-25T17:20:00Z",
+        "muted": {"audio": false, "video": false},
     });
     assert_eq!(get(&server, "/api/v1/streams/live").await, expected);
 }
@@ -96,8 +97,10 @@ async fn info_says_what_a_client_needs_to_know() {
         keys: keys.into(),
         ..HttpConfig::default()
     };
-    let expected =
-        json!({"version": "1.2.3", "publishKeyRequired": true, "watchKeyRequired": false, "mediaPort": 8080});
+    let expected = json!({
+        "version": "1.2.3", "publishKeyRequired": true, "watchKeyRequired": false, "adminKeyRequired": false,
+        "mediaPort": 8080,
+    });
     assert_eq!(get(&Server::start(config).await, "/api/v1/info").await, expected);
 }
 

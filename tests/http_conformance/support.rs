@@ -118,6 +118,22 @@ impl Server {
             .notice(WorkerId(0), Notice::Connected { session }, now);
     }
 
+    /// What a worker says.
+    pub fn notice(&self, worker: WorkerId, notice: Notice) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_000_010);
+        self.control.notice(worker, notice, now);
+    }
+
+    /// What the server does once a second.
+    #[expect(clippy::disallowed_methods, reason = "a test of the shell")]
+    pub fn sweep(&self) {
+        self.control.sweep(std::time::Instant::now());
+    }
+
+    pub fn shut_down(&self) {
+        self.control.shut_down();
+    }
+
     /// Tells it to stop and waits until it has.
     pub async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
@@ -193,6 +209,12 @@ impl Reply {
         let values: Vec<_> = self.headers.get_all(name).iter().collect();
         assert!(values.len() <= 1, "{name}: {values:?}");
         values.first().map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// One of a header's values.
+    pub fn header_at(&self, name: &str, index: usize) -> &str {
+        let value = self.headers.get_all(name).iter().nth(index);
+        value.map_or("", |value| value.to_str().unwrap())
     }
 
     /// Asserts that this is the error with this status, as RFC 9457 wants it, readable across origins.

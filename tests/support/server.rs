@@ -180,6 +180,7 @@ pub async fn in_process(control: ControlConfig) -> (Server, Addresses) {
         control,
         engine: Default::default(),
         api: Default::default(),
+        webhooks: Default::default(),
     };
     let candidates = |port| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
     let server = Server::start(config, candidates).await.unwrap();

@@ -6,6 +6,7 @@
 //! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does. [`runs`]: what is left out.
 //! - [`playout`]: how long the player is to hold pictures back.
 //! - [`wire`]: a packet written and sealed. [`transport`]: its number among all of the viewer's packets.
+//! - [`statistics`]: what a viewer came to, once a second.
 //! - [`retransmit`]: how much a viewer may ask again.
 
 pub mod playout;
@@ -15,6 +16,7 @@ pub mod rewriter;
 mod rewriter_tests;
 pub mod runs;
 pub mod selector;
+pub mod statistics;
 pub mod track;
 pub mod transport;
 pub mod viewer;

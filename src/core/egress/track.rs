@@ -71,6 +71,7 @@ pub struct EgressTrack {
     mapping: Option<Mapping>,
     rtx_seq: u64,
     started: Option<Instant>,
+    first_started: Option<Instant>,
     restarts: u32,
 }
 
@@ -122,6 +123,7 @@ impl EgressTrack {
             mapping: None,
             rtx_seq: u64::from(rand::random::<u16>() & 0x7fff),
             started: None,
+            first_started: None,
             restarts: 0,
         }
     }
@@ -310,6 +312,7 @@ impl EgressTrack {
         self.key = Some(key);
         self.switching = None;
         self.started = Some(now);
+        self.first_started.get_or_insert(now);
         self.phase = Phase::RunUp {
             cursor: anchor.seq,
             budget: FIRST_BYTES,
@@ -470,6 +473,7 @@ impl EgressTrack {
         self.switching = None;
         self.key = Some(key);
         self.started = Some(now);
+        self.first_started.get_or_insert(now);
         self.phase = Phase::Live;
         Some(())
     }
@@ -493,6 +497,11 @@ impl EgressTrack {
 
     pub fn mapping(&self) -> Option<Mapping> {
         self.mapping
+    }
+
+    /// When it began to send: video with a keyframe.
+    pub fn first_started(&self) -> Option<Instant> {
+        self.first_started
     }
 
     pub fn key(&self) -> Option<SourceKey> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::playout::PlayoutDelay;
 use super::retransmit::{COPY_AFTER, Retransmissions};
+use super::statistics::Heard;
 use super::track::{EgressTrack, RunUpLimits};
 use super::transport::Transport;
 use super::wire::Wire;
@@ -14,6 +15,7 @@ use crate::core::peer::SrtpSender;
 use crate::core::route::{Hub, Lane};
 use crate::core::rtp::rtcp::{self, ReportBlock};
 use crate::core::rtp::{self, Rtcp};
+use crate::core::statistics::Pace;
 use crate::core::time::{Epoch, Ntp};
 
 /// From this share of lost packets on, sound is sent twice where the viewer takes it (RFC 2198): nothing else repairs
@@ -29,8 +31,8 @@ pub struct Viewer {
     pub path: Path,
     sender: SrtpSender,
     transport: Transport,
-    video: Option<EgressTrack>,
-    audio: Option<EgressTrack>,
+    pub(super) video: Option<EgressTrack>,
+    pub(super) audio: Option<EgressTrack>,
     nacks: Vec<(MediaKind, u16)>,
     retransmissions: Retransmissions,
     /// Second copies of retransmissions and when they are due, in this order.
@@ -43,6 +45,8 @@ pub struct Viewer {
     /// Reused for reports.
     compound: Vec<u8>,
     counters: ViewerCounters,
+    pub(super) heard: Heard,
+    pub(super) pace: Pace,
 }
 
 /// Parts of the delay from capture to screen.
@@ -106,6 +110,8 @@ impl Viewer {
             reference: None,
             compound: Vec::new(),
             counters: ViewerCounters::default(),
+            heard: Heard::default(),
+            pace: Pace::new(now),
         }
     }
 
@@ -263,10 +269,14 @@ impl Viewer {
     }
 
     fn reported(&mut self, block: &ReportBlock, now: Instant, ntp: Ntp) {
+        let Some(kind) = self.kind_of(block.ssrc) else {
+            return;
+        };
+        self.heard.block(kind, block, ntp);
         if let Some(round_trip) = block.round_trip(ntp) {
             self.playout.round_trip(round_trip, now);
         }
-        if self.is_video(block.ssrc) {
+        if kind == MediaKind::Video {
             self.playout.reported(block, now);
         }
     }
@@ -285,14 +295,7 @@ impl Viewer {
     }
 
     fn nack(&mut self, media: Ssrc, pid: u16, blp: u16, now: Instant) {
-        let of = |track: &Option<EgressTrack>| track.as_ref().is_some_and(|track| track.spec.ssrc == media);
-        let kind = if of(&self.video) {
-            MediaKind::Video
-        } else if of(&self.audio) {
-            MediaKind::Audio
-        } else {
-            return;
-        };
+        let Some(kind) = self.kind_of(media) else { return };
         self.playout.nacked(now);
         let followers = (0..16u16)
             .filter(|bit| blp & (1 << bit) != 0)

@@ -4,12 +4,14 @@
 //! - `demux.rs`: which session a datagram belongs to.
 //! - `session.rs`: a session from its first check to its end.
 //! - `flush.rs`: the end of a turn: what goes to viewers.
+//! - `statistics.rs`: what the control plane is told once a second.
 //! - `streams.rs`: hubs, sources, and what crosses to other workers; `viewers.rs`: the viewers, by key.
 //! - `timers.rs`: what of sessions and viewers is due when.
 
 mod demux;
 mod flush;
 mod session;
+mod statistics;
 mod streams;
 mod timers;
 mod viewers;
@@ -89,6 +91,9 @@ pub struct Engine {
     next_tick: Option<Instant>,
     /// A tick that is needed on time.
     wake_at: Option<Instant>,
+    next_statistics: Instant,
+    /// The control plane has not heard yet what changed last.
+    report_owed: bool,
     shutting_down: bool,
     counters: EngineCounters,
 }
@@ -147,6 +152,8 @@ impl Engine {
             reporting: Vec::new(),
             next_tick: None,
             wake_at: None,
+            next_statistics: now,
+            report_owed: false,
             shutting_down: false,
             counters: EngineCounters::default(),
         }
@@ -193,6 +200,14 @@ impl Machine for Engine {
                 remote,
             } => self.restart_ice(session, local, remote),
             Message::ChooseLayer { session, choice } => self.choose_layer(now, session, choice),
+            Message::Mute { session, muted } => {
+                if let Some(key) = self.by_id.get(&session).copied()
+                    && let Some(publisher) = self.publisher_mut(key)
+                {
+                    publisher.mute(muted);
+                    self.transmitting.push(key);
+                }
+            }
             Message::Shutdown => self.shut_down(),
             other => self.stream_message(now, other),
         }
@@ -212,11 +227,13 @@ impl Machine for Engine {
             let published = self.tick_streams(now);
             self.next_tick = (published || !self.publishers.is_empty()).then_some(now + TICK);
         }
+        self.tick_statistics(now);
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         let tick = self.next_tick.map(|at| at + TICK_SLACK);
-        [tick, self.wake_at, self.timers.next()]
+        let statistics = self.reports().then_some(self.next_statistics);
+        [tick, self.wake_at, self.timers.next(), statistics]
             .into_iter()
             .flatten()
             .min()

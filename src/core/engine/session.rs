@@ -10,7 +10,7 @@ use crate::core::ids::{SessionId, StreamName};
 use crate::core::ingest::{Publisher, PublisherOutput};
 use crate::core::machine::{Outbox, Path};
 use crate::core::media::{IceCredentials, RoleSpec, SessionSpec, StreamCodecs, ViewerMedia};
-use crate::core::peer::{CloseReason, Peer, PeerEvent, Received, SrtpSender};
+use crate::core::peer::{CloseReason, Peer, PeerEvent, Received, SrtpProfile, SrtpSender};
 use crate::core::route::{EndReason, Notice};
 
 /// Addresses a session is reached at; the oldest goes when there are more.
@@ -34,6 +34,8 @@ pub(super) struct Session {
     connected: bool,
     /// When the peer's timer is set to go off.
     timer: Option<Instant>,
+    pub claimed: Instant,
+    pub srtp: Option<SrtpProfile>,
 }
 
 pub(super) enum Role {
@@ -69,10 +71,13 @@ impl Engine {
             ending: None,
             connected: false,
             timer: None,
+            claimed: now,
+            srtp: None,
         });
         self.connecting += 1;
         self.by_id.insert(spec.id, key);
         self.tell(Notice::Claimed { session: spec.id });
+        self.report_owed = true;
         if let RoleSpec::Publisher(_) = spec.role {
             self.publishers.push(key);
             self.wake_by(now + TICK);
@@ -174,6 +179,7 @@ impl Engine {
                     }
                 }
                 PeerEvent::Connected { profile } => {
+                    session.srtp = Some(profile);
                     let (id, stream) = (session.id, session.stream.clone());
                     tracing::info!(session = ?id, %stream, worker = %self.id, srtp = ?profile, "connected");
                     self.connected(now, key);
@@ -220,6 +226,7 @@ impl Engine {
             }
         }
         self.tell(Notice::Connected { session: id });
+        self.report_owed = true;
     }
 
     /// New credentials on both sides; DTLS and SRTP go on.

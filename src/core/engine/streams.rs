@@ -322,6 +322,7 @@ impl Engine {
             }
             Message::Datagram { .. }
             | Message::ChooseLayer { .. }
+            | Message::Mute { .. }
             | Message::End { .. }
             | Message::RestartIce { .. }
             | Message::Shutdown => {}

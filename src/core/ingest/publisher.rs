@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::doctor::{Doctor, Specimen};
 use super::keyframes::KeyframeRequests;
+use super::meter::{Came, Meter};
 use super::reception::Reception;
 use super::sources::{SourceRole, Sources, extensions};
 use crate::core::ids::{Rid, SeqNo, Ssrc};
 use crate::core::media::{Codec, MediaKind, NegotiatedCodec, PublisherMedia, StreamCodecs};
-use crate::core::route::{Carried, ClockPoint, MediaPacket, PublisherClock, RoutedPacket};
+use crate::core::route::{Carried, ClockPoint, MediaPacket, Muted, PublisherClock, RoutedPacket};
 use crate::core::rtp::dependency::{self, Structure};
 use crate::core::rtp::{self, FrameLayer, PictureNumbers, Rtcp, RtpHeader, SeqUnwrapper, TimestampUnwrapper};
+use crate::core::statistics::Pace;
 use crate::core::time::{Epoch, Ntp};
 
 /// Payloads are carved out of blocks of this size: one allocation in about fifty packets.
@@ -26,18 +29,22 @@ const RESTART_GAP: u64 = 3_000;
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 pub struct Publisher {
-    media: PublisherMedia,
+    pub(super) media: PublisherMedia,
     sources: Sources,
-    reception: Reception,
-    layers: HashMap<(usize, u8), LayerIngest>,
+    pub(super) reception: Reception,
+    pub(super) layers: HashMap<(usize, u8), LayerIngest>,
     block: BytesMut,
     codecs: StreamCodecs,
-    first_keyframe: Option<Instant>,
+    pub(super) first_packet: Option<Instant>,
+    pub(super) first_keyframe: Option<Instant>,
     probed: bool,
     recovered: Option<PublisherOutput>,
     epoch: Epoch,
     clock: PublisherClock,
-    counters: PublisherCounters,
+    pub(super) counters: PublisherCounters,
+    pub(super) pace: Option<Pace>,
+    pub(super) doctor: Doctor,
+    muted: Muted,
 }
 
 /// What became of a publisher's packets.
@@ -48,17 +55,20 @@ pub struct PublisherCounters {
     pub retransmitted: u64,
     /// Packets of no negotiated track or payload type.
     pub unknown: u64,
+    pub keyframe_requests: u64,
 }
 
-struct LayerIngest {
+pub(super) struct LayerIngest {
     ssrc: Ssrc,
     epoch: u32,
     seq: SeqUnwrapper,
     timestamps: TimestampUnwrapper,
     keyframe_timestamp: Option<u64>,
     keyframe_seq: SeqNo,
-    rid: Option<Rid>,
-    size: Option<(u16, u16)>,
+    pub(super) rid: Option<Rid>,
+    pub(super) size: Option<(u16, u16)>,
+    pub(super) codec: Codec,
+    pub(super) meter: Meter,
     /// What dependency descriptors refer to; came with the latest keyframe.
     structure: Option<Box<Structure>>,
     requests: KeyframeRequests,
@@ -88,12 +98,16 @@ impl Publisher {
             layers: HashMap::new(),
             block: BytesMut::new(),
             codecs: StreamCodecs::default(),
+            first_packet: None,
             first_keyframe: None,
             probed: false,
             recovered: None,
             epoch,
             clock: PublisherClock::default(),
             counters: PublisherCounters::default(),
+            pace: None,
+            doctor: Doctor::default(),
+            muted: Muted::default(),
             media,
         }
     }
@@ -124,6 +138,12 @@ impl Publisher {
         let (SourceRole::Media { track, layer } | SourceRole::Rtx { track, layer }) = role;
         let packet = packet.get(..len)?;
         let (codec, kind) = self.codec_of(track, &header)?;
+        let came = match (role, codec.rtx) {
+            (SourceRole::Rtx { .. }, _) => Came::Again,
+            (SourceRole::Media { .. }, Some(_)) => Came::Itself,
+            (SourceRole::Media { .. }, None) => Came::PerhapsAgain,
+        };
+        self.first_packet.get_or_insert(now);
         if matches!(role, SourceRole::Media { .. }) {
             self.reception.packet(now, &header, packet, &codec, kind);
             if codec.feedback.nack {
@@ -140,10 +160,10 @@ impl Publisher {
                 packet,
                 redundant.primary,
                 (track, layer),
-                codec.codec,
+                (codec.codec, came),
             );
         }
-        self.route(now, &header, packet, payload, (track, layer), codec.codec)
+        self.route(now, &header, packet, payload, (track, layer), (codec.codec, came))
     }
 
     /// Sound that was lost and came with the next packet, once; it goes before what [`packet`](Self::packet) gave.
@@ -177,7 +197,7 @@ impl Publisher {
             extension: None,
             ..*header
         };
-        self.recovered = self.route(now, &before, &[], payload, (track, layer), codec);
+        self.recovered = self.route(now, &before, &[], payload, (track, layer), (codec, Came::Again));
     }
 
     /// One authenticated compound RTCP packet.
@@ -202,6 +222,24 @@ impl Publisher {
                         layer: *index,
                         point,
                     });
+                }
+            }
+        }
+    }
+
+    /// What is not to be forwarded from now on. What comes back does as a sequence of its own, so that nobody asks for
+    /// what was left out.
+    pub fn mute(&mut self, muted: Muted) {
+        let before = std::mem::replace(&mut self.muted, muted);
+        for ((track, _), layer) in &mut self.layers {
+            let Some(kind) = self.media.tracks.get(*track).map(|track| track.kind) else {
+                continue;
+            };
+            if before.is(kind) && !muted.is(kind) {
+                layer.epoch = rand::random();
+                layer.keyframe_timestamp = None;
+                if kind == MediaKind::Video {
+                    layer.requests.want();
                 }
             }
         }
@@ -273,6 +311,7 @@ impl Publisher {
             if !feedback.pli && !feedback.fir {
                 continue;
             }
+            self.counters.keyframe_requests += 1;
             let mut compound = Vec::with_capacity(40);
             rtp::receiver_report(&mut compound, RECEIVER_SSRC, &[]);
             if feedback.pli {
@@ -343,7 +382,7 @@ impl Publisher {
         packet: &[u8],
         payload: &[u8],
         (track, layer): (usize, u8),
-        codec: Codec,
+        (codec, came): (Codec, Came),
     ) -> Option<PublisherOutput> {
         let kind = codec.kind();
         let role = SourceRole::Media { track, layer };
@@ -361,17 +400,21 @@ impl Publisher {
         let ingest = self
             .layers
             .entry((track, layer))
-            .or_insert_with(|| LayerIngest::new(header.ssrc, self.sources.rid(track, layer)));
+            .or_insert_with(|| LayerIngest::new(header.ssrc, self.sources.rid(track, layer), codec, now));
         if ingest.ssrc != header.ssrc {
-            *ingest = LayerIngest::new(header.ssrc, self.sources.rid(track, layer));
+            *ingest = LayerIngest::new(header.ssrc, self.sources.rid(track, layer), codec, now);
         }
         let before = ingest.seq.highest();
         let seq = ingest.seq.unwrap(header.seq);
         let timestamp = ingest.timestamps.unwrap(header.timestamp);
-        if before.is_some_and(|highest| seq.0 > highest.0 + RESTART_GAP) {
+        let restarted = before.is_some_and(|highest| seq.0 > highest.0 + RESTART_GAP);
+        if restarted {
             ingest.epoch = rand::random();
             ingest.keyframe_timestamp = None;
         }
+        ingest.codec = codec;
+        let highest = before.filter(|_| !restarted);
+        ingest.meter.packet(highest, seq, timestamp, packet.len(), came);
         // Padding-only packets probe the path to us; they hold no media but their place in the sequence.
         let mut info = if payload.is_empty() {
             Default::default()
@@ -404,11 +447,27 @@ impl Publisher {
             }
             if !same_picture {
                 ingest.keyframe_timestamp = Some(timestamp);
+                ingest.meter.keyframe(now);
                 ingest.requests.keyframe(now);
                 self.first_keyframe.get_or_insert(now);
             }
         }
         let (epoch, rid, size) = (ingest.epoch, ingest.rid.clone(), ingest.size);
+        self.doctor.packet(
+            now,
+            &Specimen {
+                key: (track, layer),
+                codec,
+                highest,
+                seq,
+                timestamp,
+                keyframe: info.keyframe_start,
+                payload,
+            },
+        );
+        if self.muted.is(kind) {
+            return None;
+        }
         let packet = MediaPacket {
             payload: self.keep(payload),
             seq,
@@ -448,7 +507,7 @@ impl Publisher {
 }
 
 impl LayerIngest {
-    fn new(ssrc: Ssrc, rid: Option<&Rid>) -> Self {
+    fn new(ssrc: Ssrc, rid: Option<&Rid>, codec: Codec, now: Instant) -> Self {
         let rid = rid.cloned();
         Self {
             ssrc,
@@ -460,6 +519,8 @@ impl LayerIngest {
             rid,
             size: None,
             structure: None,
+            codec,
+            meter: Meter::new(now),
             requests: KeyframeRequests::default(),
             fir_seq: 0,
         }

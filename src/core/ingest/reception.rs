@@ -28,6 +28,7 @@ pub struct Reception {
     transport_cc: Option<u8>,
     bound: Vec<Ssrc>,
     missing: Vec<(Ssrc, Missing)>,
+    nacked: u64,
 }
 
 const TRANSPORT_CC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -54,6 +55,7 @@ impl Reception {
             transport_cc,
             bound: Vec::new(),
             missing: Vec::new(),
+            nacked: 0,
         }
     }
 
@@ -133,10 +135,12 @@ impl Reception {
 
     /// The next NACK that is due: of whom, and which.
     pub fn poll_nack(&mut self, now: Instant) -> Option<(Ssrc, Vec<u16>)> {
-        self.missing.iter_mut().find_map(|(ssrc, missing)| {
+        let found = self.missing.iter_mut().find_map(|(ssrc, missing)| {
             let due = missing.due(now);
             (!due.is_empty()).then_some((*ssrc, due))
-        })
+        });
+        self.nacked += found.as_ref().map_or(0, |(_, due)| due.len() as u64);
+        found
     }
 
     /// A sender report arrived: receiver reports refer to it.
@@ -152,6 +156,11 @@ impl Reception {
 
     pub fn handle_timeout(&mut self, now: Instant) {
         let _ = self.chain.handle_timeout(now);
+    }
+
+    /// Sequence numbers that were asked for again.
+    pub fn nacked(&self) -> u64 {
+        self.nacked
     }
 
     /// The next RTCP packet for the publisher.

@@ -1,10 +1,13 @@
 //! What workers and the control plane say to each other.
 
+use std::sync::Arc;
+
 use super::clock::ClockPoint;
 use super::packet::MediaPacket;
 use crate::core::ids::{Rid, SessionId, StreamName, WorkerId};
 use crate::core::machine::Path;
 use crate::core::media::{IceCredentials, LayerChoice, MediaKind, StreamCodecs};
+use crate::core::statistics::WorkerReport;
 
 /// Where a stream comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,11 @@ pub enum Message {
     ChooseLayer {
         session: SessionId,
         choice: LayerChoice,
+    },
+    /// What of a publisher's is not to be forwarded from now on.
+    Mute {
+        session: SessionId,
+        muted: Muted,
     },
     /// Who publishes a stream from now on.
     SourceChanged {
@@ -84,6 +92,22 @@ pub enum Message {
     Shutdown,
 }
 
+/// What viewers do not get although it is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Muted {
+    pub audio: bool,
+    pub video: bool,
+}
+
+impl Muted {
+    pub fn is(self, kind: MediaKind) -> bool {
+        match kind {
+            MediaKind::Audio => self.audio,
+            MediaKind::Video => self.video,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct RoutedPacket {
     pub kind: MediaKind,
@@ -117,6 +141,8 @@ pub enum Notice {
         session: SessionId,
         reason: EndReason,
     },
+    /// Once a second while there are sessions: all of this worker's.
+    Report(Arc<WorkerReport>),
 }
 
 /// Why a session ended, in the words of the log and of the statistics.
@@ -136,6 +162,22 @@ pub enum EndReason {
     /// Another publisher took the stream over.
     TakenOver,
     Shutdown,
+}
+
+impl EndReason {
+    /// One of few words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::PeerClosed => "closed_by_client",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Silent => "silent",
+            Self::FingerprintMismatch => "fingerprint_mismatch",
+            Self::DtlsFailed(_) => "dtls_failed",
+            Self::TakenOver => "taken_over",
+            Self::Shutdown => "shutdown",
+        }
+    }
 }
 
 impl std::fmt::Display for EndReason {

@@ -21,5 +21,5 @@ pub use clock::{Arrivals, ClockPoint, PublisherClock};
 pub use hub::Hub;
 pub use ladder::{Ladder, Rung};
 pub use lane::{Lane, Layer, MAX_LAYERS, SourceKey};
-pub use message::{EndReason, Message, Notice, RoutedPacket, Source};
+pub use message::{EndReason, Message, Muted, Notice, RoutedPacket, Source};
 pub use packet::{Carried, MediaPacket};

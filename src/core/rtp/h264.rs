@@ -34,6 +34,8 @@ pub struct Contents {
     pub starts_picture: bool,
     /// From the sequence parameter set.
     pub resolution: Option<(u16, u16)>,
+    /// From there too: profile_idc, constraint flags, level_idc.
+    pub profile: Option<[u8; 3]>,
 }
 
 /// A keyframe starts with an IDR slice or with the SPS before it. A stream without IDR pictures, whose entry points
@@ -105,6 +107,7 @@ impl Contents {
                 self.has_sps = true;
                 self.starts_picture = true;
                 self.resolution = self.resolution.or_else(|| sps_resolution(body));
+                self.profile = self.profile.or(body.first_chunk().copied());
             }
             nal::PPS => {
                 self.has_pps = true;
@@ -287,6 +290,7 @@ mod tests {
                 is_idr: true,
                 starts_picture: true,
                 resolution: Some((1920, 1080)),
+                profile: Some([0x42, 0xc0, 0x28]),
                 ..Contents::default()
             };
             assert_eq!(contents(&payload), expected);

@@ -22,6 +22,11 @@ impl World {
             self.step();
         }
         self.now = until;
+        self.set_clock();
+    }
+
+    fn set_clock(&self) {
+        *self.clock.lock().unwrap() = SystemTime::UNIX_EPOCH + self.elapsed();
     }
 
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) {
@@ -52,6 +57,7 @@ impl World {
         let Some(at) = self.next_event() else { return };
         self.now = self.now.max(at);
         let now = self.now;
+        self.set_clock();
         let mut touched = vec![false; self.engines.len()];
         while let Some(entry) = self.events.first_entry() {
             if entry.key().0 > now {

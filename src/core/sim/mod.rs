@@ -11,6 +11,8 @@
 //! - [`clients`]: every client in the book. [`codecs`]: one medium, or a codec that a viewer lacks.
 //! - [`start`]: a viewer's first picture. [`keyframes`]: asking for one. [`sync`]: sound and picture together.
 //! - [`layers`]: simulcast: who gets which layer, and going from one to another. [`sublayers`]: layers within them.
+//! - [`doctor`]: what is wrong with a publisher. [`mute`]: what viewers are not to get.
+//! - [`statistics`]: what the control plane gets to know.
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
 //! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`playout`]: what players are told to wait; and that
@@ -21,6 +23,7 @@
 mod bottlenecks;
 mod clients;
 mod codecs;
+mod doctor;
 mod drive;
 mod hostile;
 mod idle;
@@ -28,6 +31,7 @@ mod keyframes;
 mod layers;
 mod loss;
 mod media;
+mod mute;
 mod network;
 mod nonces;
 mod offers;
@@ -36,6 +40,7 @@ mod publisher;
 mod restart;
 mod shutdown;
 mod start;
+mod statistics;
 mod sublayers;
 mod sync;
 mod takeover;

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::network::{Conditions, Link, Rng};
 use super::offers::{self, Offered};
 use super::publisher::{Publisher, PublisherSpec};
 use super::viewer::{Viewer, ViewerSpec};
 use super::wiretap::Wiretap;
-use crate::control::{Accepted, Control, ControlConfig, Refused, WorkerLink};
+use crate::control::{Accepted, Clock, Control, ControlConfig, Refused, WorkerLink};
 use crate::core::directory::Directory;
 use crate::core::engine::{Engine, EngineConfig};
 use crate::core::ids::{SessionId, StreamName, WorkerId};
@@ -46,6 +46,8 @@ pub struct World {
     pub(super) events: BTreeMap<(Instant, u64), Event>,
     pub(super) count: u64,
     pub(super) last_sweep: Instant,
+    /// What the control plane takes for the time of day.
+    pub(super) clock: Arc<Mutex<SystemTime>>,
 }
 
 pub struct Client {
@@ -116,7 +118,10 @@ impl World {
         let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let identity = Arc::new(Identity::generate().unwrap());
         let directory = Arc::new(Directory::default());
+        let clock = Arc::new(Mutex::new(UNIX_EPOCH));
+        let read = clock.clone();
         let config_of_control = ControlConfig {
+            clock: Clock::new(move || *read.lock().unwrap()),
             candidates: vec![SocketAddr::new(SERVER, 8000)],
             ..ControlConfig::default()
         };
@@ -156,6 +161,7 @@ impl World {
             events: BTreeMap::new(),
             count: 0,
             last_sweep: start,
+            clock,
         }
     }
 

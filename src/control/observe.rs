@@ -1,0 +1,162 @@
+//! Once a second: what the workers' reports say is compared with what was told before.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::feed::{SessionNews, StreamState, What, live_layers};
+use super::{Control, Diagnosis, SessionView};
+use crate::core::ids::{SessionId, StreamName};
+use crate::core::statistics::{FindingCode, MediaReport, Severity};
+use crate::metrics::Step;
+
+/// Findings that were told, by session.
+#[derive(Default)]
+pub(super) struct Told {
+    findings: HashMap<SessionId, HashSet<(FindingCode, Option<String>)>>,
+    /// Sessions whose first packet, and those whose first keyframe was counted.
+    joined: [HashSet<SessionId>; 2],
+}
+
+impl Told {
+    /// True once for each finding of a session.
+    fn is_new(&mut self, session: SessionId, finding: &Diagnosis) -> bool {
+        let known = self.findings.entry(session).or_default();
+        known.insert((finding.code, finding.layer.clone()))
+    }
+
+    pub fn forget(&mut self, session: SessionId) {
+        self.findings.remove(&session);
+        for joined in &mut self.joined {
+            joined.remove(&session);
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn observe(&self) {
+        self.count_joins();
+        let publishers = self.registry().publishers();
+        for view in publishers.into_iter().filter_map(|id| self.view(id)) {
+            self.tell_findings(&view);
+        }
+        for name in self.0.feed.heard_streams() {
+            let now = self.stream_state(&name);
+            self.0.feed.update_stream(&name, |state| {
+                let layers = self.live_layers(&name, &state.layers);
+                *state = StreamState { layers, ..now };
+            });
+        }
+        for session in self.0.feed.heard_sessions() {
+            if let Some(view) = self.view(session) {
+                self.0.feed.update_session(session, news(&view));
+            }
+        }
+    }
+
+    fn count_joins(&self) {
+        for report in self.worker_reports() {
+            for (id, session) in &report.sessions {
+                let firsts = [session.first_packet, session.first_keyframe];
+                let fresh = {
+                    let mut told = self.told();
+                    let mut is_new = |step: usize| {
+                        let came = firsts.get(step).is_some_and(Option::is_some);
+                        came && told.joined.get_mut(step).is_some_and(|joined| joined.insert(*id))
+                    };
+                    [is_new(0), is_new(1)]
+                };
+                if fresh == [false; 2] {
+                    continue;
+                }
+                // Gone meanwhile: the report is older than the news.
+                let Some(view) = self.view(*id) else {
+                    self.told().forget(*id);
+                    continue;
+                };
+                let steps = [
+                    (fresh[0], Step::FirstPacket, view.steps.first_packet),
+                    (fresh[1], Step::FirstKeyframe, view.steps.first_keyframe),
+                ];
+                for (fresh, step, after) in steps {
+                    if let (true, Some(after)) = (fresh, after) {
+                        self.metrics().joined(view.role, step, after);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As it would be told to somebody who begins to listen.
+    pub(super) fn stream_state(&self, name: &StreamName) -> StreamState {
+        let (publisher, viewers) = {
+            let registry = self.registry();
+            (registry.publisher_of(name), registry.viewers(name))
+        };
+        StreamState {
+            publisher,
+            viewers,
+            layers: self.live_layers(name, &[]),
+        }
+    }
+
+    /// A publisher came or went: those who listen hear of it at once.
+    pub(super) fn publisher_changed(&self, name: &StreamName) {
+        let publisher = self.registry().publisher_of(name);
+        self.0.feed.update_stream(name, |state| {
+            if state.publisher != publisher {
+                state.publisher = publisher;
+                state.layers = Arc::default();
+            }
+        });
+    }
+
+    fn live_layers(
+        &self,
+        name: &StreamName,
+        before: &[super::feed::LiveLayer],
+    ) -> Arc<[super::feed::LiveLayer]> {
+        let publisher = self.registry().publisher_of(name);
+        let view = publisher.and_then(|id| self.view(id));
+        match view.and_then(|view| view.report).map(|report| report.media) {
+            Some(MediaReport::Publisher(report)) => live_layers(&report.layers, before),
+            _ => Arc::default(),
+        }
+    }
+
+    fn tell_findings(&self, view: &SessionView) {
+        for finding in view.diagnoses() {
+            if !self.told().is_new(view.id, &finding) {
+                continue;
+            }
+            let (code, layer) = (finding.code.name(), finding.layer.as_deref());
+            let (session, stream) = (view.id.short(), view.stream.as_str());
+            match finding.code.severity() {
+                Severity::Info => tracing::info!(stream, session, code, layer, "{}", finding.advice),
+                Severity::Warning | Severity::Error => {
+                    tracing::warn!(stream, session, code, layer, "{}", finding.advice);
+                }
+            }
+            self.tell(What::Found {
+                stream: view.stream.clone(),
+                session: view.id,
+                finding,
+            });
+        }
+    }
+}
+
+/// What a session's own client is told.
+pub(super) fn news(view: &SessionView) -> SessionNews {
+    match view.report.as_ref().map(|report| &report.media) {
+        Some(MediaReport::Viewer(report)) => SessionNews {
+            layer: report.layer.clone(),
+            video_paused: report.video_paused,
+            findings: Vec::new(),
+        },
+        Some(MediaReport::Publisher(_)) => SessionNews {
+            findings: view.diagnoses(),
+            ..SessionNews::default()
+        },
+        _ => SessionNews::default(),
+    }
+}
