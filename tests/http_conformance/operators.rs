@@ -170,6 +170,8 @@ async fn the_description_is_openapi_3_1_and_names_every_address() {
                 continue;
             }
             let reply = server.send(&method.to_uppercase(), &path, &[], "").await;
+            // Or it would not be ready any more.
+            server.send("DELETE", "/api/v1/drain", &[], "").await;
             assert_ne!(reply.status, 405, "{method} {path}");
             assert!(reply.status < 500, "{method} {path}: {}", reply.text);
             assert!(

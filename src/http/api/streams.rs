@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::contract::{ProblemJson, Stream, Streams};
@@ -134,7 +135,8 @@ pub(super) async fn change(
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<axum::response::Response, Problem> {
-    let change: StreamChange = serde_json::from_slice(&body)
+    let change: StreamChange = serde_json::from_slice::<Map<String, Value>>(&body)
+        .and_then(|object| serde_json::from_value(object.into()))
         .map_err(|why| Problem::new(StatusCode::BAD_REQUEST, format!("no change of a stream: {why}")))?;
     let name: StreamName = name.parse().map_err(|_| missing())?;
     let MuteChange { audio, video } = change.muted;
