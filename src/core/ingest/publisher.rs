@@ -424,7 +424,8 @@ impl Publisher {
         let mut frame = FrameLayer::of_payload(codec, payload);
         if !descriptor.is_empty()
             && let Some(found) = dependency::read(descriptor, &mut ingest.structure)
-            && !matches!(codec, Codec::Vp8 | Codec::Vp9 { .. })
+            // Chromium leaves everything out of VP8's payload descriptor that this one tells.
+            && (info.temporal_layer.is_none() || matches!(codec, Codec::Av1 { .. }))
         {
             frame = FrameLayer::of_descriptor(&found);
             if matches!(codec, Codec::Av1 { .. }) {
