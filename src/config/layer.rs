@@ -28,6 +28,8 @@ pub(super) const BURST_MAX_BYTES: usize = 8_000_000;
 /// OBS's default keyframe interval is 8.33 s.
 pub(super) const BURST_MAX_SECONDS: u64 = 10;
 pub(super) const BURST_RATE: u64 = 20_000_000;
+/// Enough for 720p from most browsers, and what nearly every connection carries.
+pub(super) const START_BITRATE: u64 = 2_000_000;
 pub(super) const HOOK_TIMEOUT_MS: u64 = 3_000;
 pub(super) const HOOK_CACHE_SECONDS: u64 = 10;
 pub(super) const LOG: &str = "info";
@@ -224,6 +226,12 @@ pub(super) struct Layer {
     /// Speed of that burst, in bit/s, 100000 to 10000000000 [default: 20000000]
     #[arg(long, value_name = "BITRATE", help_heading = "Streams")]
     pub burst_rate: Option<u64>,
+
+    /// What a viewer's connection is taken to carry until it is measured, in bit/s, up to 1000000000: of several
+    /// layers, a new viewer starts with the best that fits. 0: nothing is adapted to the connection, every viewer gets
+    /// the best layer [default: 2000000]
+    #[arg(long, value_name = "BITRATE", help_heading = "Streams")]
+    pub start_bitrate: Option<u64>,
 
     /// Sessions at once, publishers and viewers, 1 to 1000000; beyond: 503 [default: 10000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
@@ -449,6 +457,7 @@ impl Layer {
             burst_max_bytes: self.burst_max_bytes.or(lower.burst_max_bytes),
             burst_max_seconds: self.burst_max_seconds.or(lower.burst_max_seconds),
             burst_rate: self.burst_rate.or(lower.burst_rate),
+            start_bitrate: self.start_bitrate.or(lower.start_bitrate),
             max_sessions: self.max_sessions.or(lower.max_sessions),
             max_viewers_per_stream: self.max_viewers_per_stream.or(lower.max_viewers_per_stream),
             max_handshakes: self.max_handshakes.or(lower.max_handshakes),
@@ -473,6 +482,7 @@ impl Layer {
             ),
             ("burst-max-seconds", self.burst_max_seconds, 0, 120),
             ("burst-rate", self.burst_rate, 100_000, 10_000_000_000),
+            ("start-bitrate", self.start_bitrate, 0, 1_000_000_000),
             ("max-sessions", count(self.max_sessions), 1, 1_000_000),
             (
                 "max-viewers-per-stream",

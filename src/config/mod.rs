@@ -77,6 +77,8 @@ pub struct Config {
     pub burst_max_bytes: usize,
     pub burst_max_age: Duration,
     pub burst_rate: Bitrate,
+    /// 0: no adaptation to viewers' connections.
+    pub start_bitrate: Bitrate,
     pub ice_servers: Vec<IceServer>,
     /// Empty: any origin.
     pub cors_origins: Vec<CorsOrigin>,
@@ -218,6 +220,7 @@ impl Config {
             burst_max_bytes: layer.burst_max_bytes.unwrap_or(layer::BURST_MAX_BYTES),
             burst_max_age: Duration::from_secs(layer.burst_max_seconds.unwrap_or(layer::BURST_MAX_SECONDS)),
             burst_rate: Bitrate(layer.burst_rate.unwrap_or(layer::BURST_RATE)),
+            start_bitrate: Bitrate(layer.start_bitrate.unwrap_or(layer::START_BITRATE)),
             ice_servers: layer.ice_servers.unwrap_or_default(),
             cors_origins: if any_origin { Vec::new() } else { cors_origins },
             trusted_proxies: layer.trusted_proxies.unwrap_or_default(),

@@ -9,6 +9,7 @@ fn without_anything_it_is_an_open_server_on_port_8080() {
     assert_eq!(config.burst_max_bytes, 8_000_000);
     assert_eq!(config.burst_max_age, Duration::from_secs(10));
     assert_eq!(config.burst_rate, Bitrate(20_000_000));
+    assert_eq!(config.start_bitrate, Bitrate(2_000_000));
     assert_eq!(config.rate_limit, NonZeroU32::new(300));
     assert!(config.publish_keys.is_empty() && config.watch_keys.is_empty() && config.cors_origins.is_empty());
     assert!(config.workers >= 1 && config.file.is_none());
@@ -54,6 +55,7 @@ fn every_key_can_be_set_everywhere() {
         burst-max-bytes = 100_000
         burst-max-seconds = 2
         burst-rate = 300_000
+        start-bitrate = 400_000
         max-sessions = 40
         max-viewers-per-stream = 5
         max-handshakes = 6
@@ -98,6 +100,7 @@ fn every_key_can_be_set_everywhere() {
         "--burst-max-bytes=100000",
         "--burst-max-seconds=2",
         "--burst-rate=300000",
+        "--start-bitrate=400000",
         "--max-sessions=40",
         "--max-viewers-per-stream=5",
         "--max-handshakes=6",

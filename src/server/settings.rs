@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ServerConfig;
 use crate::config::{Config, DIGEST, Key, Secret};
 use crate::control::{Clock, ControlConfig};
-use crate::core::egress::RunUpLimits;
+use crate::core::egress::{AdaptationLimits, RunUpLimits};
 use crate::core::engine::EngineConfig;
 use crate::core::route::BufferLimits;
 use crate::http::auth::{Hook, KeyRing, TokenSettingsError, Tokens};
@@ -76,6 +76,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("burst-max-bytes", old.burst_max_bytes != new.burst_max_bytes),
         ("burst-max-seconds", old.burst_max_age != new.burst_max_age),
         ("burst-rate", old.burst_rate != new.burst_rate),
+        ("start-bitrate", old.start_bitrate != new.start_bitrate),
         (
             "ice-servers",
             format!("{:?}", old.ice_servers) != format!("{:?}", new.ice_servers),
@@ -127,6 +128,9 @@ impl TryFrom<&Config> for ServerConfig {
             },
             run_up: RunUpLimits {
                 rate: config.burst_rate.0,
+            },
+            adaptation: AdaptationLimits {
+                start: (config.start_bitrate.0 > 0).then_some(config.start_bitrate),
             },
         };
         let origins = config

@@ -2,13 +2,17 @@
 //!
 //! - [`viewer`]: one viewer: forwards, retransmits, reports.
 //! - [`track`]: one medium of a viewer: when it starts, with which payload type, what comes next.
-//! - [`selector`]: which layer it is to get.
+//! - [`adaptation`]: what the viewer's way has room for. [`selector`]: which layer it is to get, by that.
+//! - [`pacer`]: what may go out now, and what waits. [`pacing`]: what goes out over time: bursts, run-ups, probes.
 //! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does. [`runs`]: what is left out.
 //! - [`playout`]: how long the player is to hold pictures back.
 //! - [`wire`]: a packet written and sealed. [`transport`]: its number among all of the viewer's packets.
 //! - [`statistics`]: what a viewer came to, once a second.
 //! - [`retransmit`]: how much a viewer may ask again.
 
+pub mod adaptation;
+pub mod pacer;
+mod pacing;
 pub mod playout;
 pub mod retransmit;
 pub mod rewriter;
@@ -22,5 +26,6 @@ pub mod transport;
 pub mod viewer;
 pub mod wire;
 
+pub use adaptation::AdaptationLimits;
 pub use track::{EgressTrack, RunUpLimits};
 pub use viewer::{Viewer, ViewerDelays};

@@ -353,6 +353,11 @@ impl Rewriter {
             .change_bounds(index, self.incoming.next, packet.timestamp, bounds)
     }
 
+    /// Number and time of the last packet.
+    pub fn latest(&self) -> Option<(u16, u32)> {
+        self.last.map(|last| (last.seq as u16, last.timestamp as u32))
+    }
+
     /// The source of a sequence number this viewer asks for again.
     pub fn source_of(&self, seq: u16) -> Option<(SourceKey, SeqNo)> {
         self.sent_as(seq).map(|(run, incoming)| (run.key, incoming))

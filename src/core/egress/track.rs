@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::adaptation::KEYFRAME_TIME;
 use super::rewriter::{Join, Placed, Rewriter};
-use super::selector::LayerSelector;
+use super::selector::{Advice, LayerSelector, Room};
 use super::transport::Stamps;
-use crate::core::ids::{PayloadType, SeqNo, Ssrc};
+use crate::core::ids::{Bitrate, PayloadType, SeqNo, Ssrc};
 use crate::core::media::{Codec, LayerChoice, MediaKind, ViewerTrack};
 use crate::core::route::{Lane, Layer, LayerBuffer, MediaPacket, SourceKey};
 use crate::core::rtp::LayerBounds;
@@ -39,6 +40,9 @@ const STALLED_PATIENCE: Duration = Duration::from_millis(150);
 const RISE_PATIENCE: Duration = Duration::from_millis(600);
 /// What a run-up sends at once, before the pace counts: the keyframe itself, in most streams.
 const FIRST_BYTES: f64 = 96_000.0;
+/// Where what the way carries is known, it is so much of it, but a few packets at least.
+const FIRST_TIME: Duration = Duration::from_millis(50);
+const FEWEST_BYTES: f64 = 6_000.0;
 
 /// The pace of a run-up.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +77,14 @@ pub struct EgressTrack {
     started: Option<Instant>,
     first_started: Option<Instant>,
     restarts: u32,
+    /// What plays takes far more than there is room for: it is not sent any more until the next layer's keyframe.
+    held: bool,
+    /// Only keyframes are sent: the timestamp of the one that is.
+    thin: Option<Option<u64>>,
+    /// Run-ups are no faster than this.
+    pace: Option<Bitrate>,
+    /// Bits per second for video, where single keyframes are all there is room for.
+    room: Bitrate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,7 +137,23 @@ impl EgressTrack {
             started: None,
             first_started: None,
             restarts: 0,
+            held: false,
+            thin: None,
+            pace: None,
+            room: Bitrate(0),
         }
+    }
+
+    /// What there is room for to begin with.
+    pub fn with_room(mut self, room: Option<Room>) -> Self {
+        self.selector.expect(room);
+        self
+    }
+
+    /// Packets of this layer may be sent.
+    #[inline]
+    pub fn may_want(&self, layer: u8) -> bool {
+        self.key.is_some_and(|key| key.layer == layer) || self.selector.target() == Some(layer)
     }
 
     pub fn is_running_up(&self) -> bool {
@@ -157,11 +185,53 @@ impl EgressTrack {
         self.selector.choose(choice);
     }
 
+    /// Takes in what there is room for ([`LayerSelector::adapt`]), and how fast a run-up may be.
+    pub fn adapt(&mut self, lane: &Lane, room: Option<Room>, pace: Option<Bitrate>, now: Instant) -> Advice {
+        let advice = self.selector.adapt(lane, room, now);
+        self.pace = pace;
+        self.room = room.map_or(Bitrate(0), |room| room.video);
+        let playing = self.key.map(|key| key.layer);
+        self.held |= advice.hold;
+        if self.held && playing == self.selector.target() && !self.selector.is_paused() {
+            self.wait(now);
+        }
+        match (self.thin, self.selector.is_paused()) {
+            (None, true) => self.thin = Some(None),
+            // What follows the last keyframe was not sent.
+            (Some(_), false) => {
+                self.thin = None;
+                self.wait(now);
+            }
+            _ => {}
+        }
+        advice
+    }
+
+    /// Goes on with the next keyframe there is, whichever it is.
+    fn wait(&mut self, now: Instant) {
+        self.held = false;
+        if self.key.is_some() {
+            self.phase = Phase::Waiting { since: now };
+        }
+    }
+
+    /// The layer to be sent, and what of it.
+    pub fn wanted(&self) -> (Option<u8>, LayerBounds) {
+        (self.selector.target(), self.selector.bounds())
+    }
+
+    /// Only keyframes are sent.
+    pub fn is_thin(&self) -> bool {
+        self.thin.is_some()
+    }
+
     /// The source is another one: wait for its keyframe. The outgoing numbers go on from where they are.
     pub fn source_changed(&mut self, now: Instant) {
         self.phase = Phase::Waiting { since: now };
         self.key = None;
         self.switching = None;
+        self.held = false;
+        self.thin = self.thin.map(|_| None);
     }
 
     /// Starts, or goes over to the wanted layer, from the buffer where that is the quickest way to a picture. True
@@ -230,7 +300,7 @@ impl EgressTrack {
         let stalled = lane.layer(from.layer).is_none_or(Layer::is_stalled);
         let patience = match answers_pli {
             Some(false) => Duration::ZERO,
-            _ if stalled => STALLED_PATIENCE,
+            _ if stalled || self.held => STALLED_PATIENCE,
             None => TRIAL_PATIENCE,
             Some(true) => SWITCH_PATIENCE,
         };
@@ -311,11 +381,13 @@ impl EgressTrack {
         self.rewriter.begin_run_up(key, &layer.buffer, anchor, join, now);
         self.key = Some(key);
         self.switching = None;
+        self.held = false;
+        self.thin = self.thin.map(|_| Some(anchor.timestamp));
         self.started = Some(now);
         self.first_started.get_or_insert(now);
         self.phase = Phase::RunUp {
             cursor: anchor.seq,
-            budget: FIRST_BYTES,
+            budget: self.first_bytes(),
             at: now,
             rate,
         };
@@ -360,7 +432,8 @@ impl EgressTrack {
         };
         let key = self.key?;
         let elapsed = now.saturating_duration_since(at).as_secs_f64();
-        let budget = (budget + elapsed * rate as f64 / 8.0).min(FIRST_BYTES);
+        let allowed = self.pace.map_or(rate, |pace| rate.min(pace.0));
+        let budget = (budget + elapsed * allowed as f64 / 8.0).min(self.first_bytes());
         self.phase = Phase::RunUp {
             cursor,
             budget,
@@ -389,6 +462,9 @@ impl EgressTrack {
         };
         // What is of no layer that is wanted costs nothing.
         for packet in layer.buffer.since(cursor) {
+            if self.thin.is_some_and(|only| only != Some(packet.timestamp)) {
+                break;
+            }
             self.phase = Phase::RunUp {
                 cursor: SeqNo(packet.seq.0 + 1),
                 budget: budget - packet.payload.len() as f64,
@@ -426,7 +502,11 @@ impl EgressTrack {
         now: Instant,
     ) -> Option<Placed> {
         match self.phase {
+            Phase::Live if self.thin.is_some() => self.forward_thin(lane, key, packet, now)?,
             Phase::Live => {
+                if self.key == Some(key) && self.held {
+                    return None;
+                }
                 if self.key != Some(key) {
                     // The wanted layer's keyframe, or the same layer's sequence started over.
                     let same_layer = self.key.is_some_and(|old| old.layer == key.layer);
@@ -455,6 +535,60 @@ impl EgressTrack {
         self.rewriter.place(key, packet, now)
     }
 
+    /// Of the wanted layer's keyframes, those that there is room for, and nothing else.
+    fn forward_thin(
+        &mut self,
+        lane: &Lane,
+        key: SourceKey,
+        packet: &MediaPacket,
+        now: Instant,
+    ) -> Option<()> {
+        if self.key == Some(key) && self.thin == Some(Some(packet.timestamp)) {
+            return Some(());
+        }
+        if !self.wants(key) || !self.may_begin(packet) {
+            return None;
+        }
+        let buffer = &lane.layer(key.layer)?.buffer;
+        // One that waited until the next was there is not worth its time any more.
+        if buffer.anchor().is_some_and(|anchor| anchor.seq > packet.seq) {
+            return None;
+        }
+        let of_it = buffer
+            .since(packet.seq)
+            .take_while(|other| other.timestamp == packet.timestamp);
+        let bits = of_it.map(|other| other.payload.len()).sum::<usize>() as f64 * 8.0;
+        if bits > self.room.0 as f64 * KEYFRAME_TIME.as_secs_f64() {
+            return None;
+        }
+        self.begin(lane, key, packet, now)?;
+        self.thin = Some(Some(packet.timestamp));
+        Some(())
+    }
+
+    /// What a run-up sends at once.
+    fn first_bytes(&self) -> f64 {
+        let most = |pace: Bitrate| (pace.0 as f64 / 8.0 * FIRST_TIME.as_secs_f64()).max(FEWEST_BYTES);
+        self.pace.map_or(FIRST_BYTES, |pace| most(pace).min(FIRST_BYTES))
+    }
+
+    /// The outgoing time of the last packet.
+    pub fn latest_timestamp(&self) -> u32 {
+        self.rewriter.latest().map_or(0, |(_, timestamp)| timestamp)
+    }
+
+    /// A number of a layer that is not sent any more.
+    pub fn is_left(&self, seq: u16) -> bool {
+        let source = self.rewriter.source_of(seq);
+        source.is_some_and(|(key, _)| self.key.is_some_and(|current| current != key))
+    }
+
+    /// One of the latest packets sent, `back` before the last.
+    pub fn recent<'a>(&self, lane: &'a Lane, back: u16) -> Option<(&'a MediaPacket, Placed)> {
+        let (seq, _) = self.rewriter.latest()?;
+        self.lost(lane, seq.wrapping_sub(back))
+    }
+
     fn wants(&self, key: SourceKey) -> bool {
         self.selector.target() == Some(key.layer)
     }
@@ -471,6 +605,7 @@ impl EgressTrack {
         }
         self.rewriter.begin_live(key, packet, aligned, now);
         self.switching = None;
+        self.held = false;
         self.key = Some(key);
         self.started = Some(now);
         self.first_started.get_or_insert(now);

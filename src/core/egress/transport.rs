@@ -2,23 +2,37 @@
 
 use std::time::Instant;
 
+use super::pacer::Pacer;
 use super::playout::PlayoutRange;
+use crate::core::bwe::Estimator;
 use crate::core::media::ExtensionIds;
 
 /// A viewer's packets in the order they are sent: audio, video, retransmissions and padding together.
 #[derive(Debug)]
 pub struct Transport {
-    /// The low 16 bits go into the transport-wide sequence number.
-    next: u64,
+    pub estimator: Estimator,
+    pub pacer: Pacer,
+    numbering: Numbering,
     /// What abs-send-time counts from.
     origin: Instant,
+}
+
+/// Which packets the estimator is told about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// None: the viewer gives no feedback.
+    Off,
+    /// All: the viewer estimates itself, and names no packets.
+    Silent,
+    /// Those that carry their number.
+    Written,
 }
 
 /// What one packet carries of it. A packet that is sent again on its own SSRC carries the same again: it is sealed
 /// with the same nonce, so it has to be the same to the byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
-    pub number: Option<u64>,
+    pub number: Option<u16>,
     /// 24 bits: seconds in 6.18 fixed point.
     pub time: u32,
     pub playout: Option<PlayoutRange>,
@@ -27,17 +41,28 @@ pub struct Stamp {
 }
 
 impl Transport {
-    pub fn new(now: Instant) -> Self {
-        Self { next: 0, origin: now }
+    pub fn new(estimator: Estimator, numbering: Numbering, now: Instant) -> Self {
+        Self {
+            estimator,
+            pacer: Pacer::new(now),
+            numbering,
+            origin: now,
+        }
     }
 
-    /// For a packet that goes out now, on a track with these extensions.
+    /// For a packet with so much payload that goes out now, on a track with these extensions.
     #[inline]
-    pub fn stamp(&mut self, ids: &ExtensionIds, now: Instant) -> Stamp {
-        let number = ids.transport_cc.is_some().then(|| {
-            self.next += 1;
-            self.next
-        });
+    pub fn stamp(&mut self, ids: &ExtensionIds, payload: usize, now: Instant) -> Stamp {
+        let number = match self.numbering {
+            Numbering::Off => None,
+            Numbering::Silent => {
+                self.estimator.sent(now, payload + PACKET_OVERHEAD);
+                None
+            }
+            Numbering::Written => ids
+                .transport_cc
+                .map(|_| self.estimator.sent(now, payload + PACKET_OVERHEAD)),
+        };
         let time = match ids.abs_send_time {
             Some(_) => {
                 let micros = now.saturating_duration_since(self.origin).as_micros() as u64;
@@ -53,6 +78,9 @@ impl Transport {
         }
     }
 }
+
+/// RTP header, the usual extensions, and the authentication tag.
+const PACKET_OVERHEAD: usize = 12 + 8 + 16;
 
 /// The stamps of a track's latest packets by sequence number.
 #[derive(Debug, Default)]

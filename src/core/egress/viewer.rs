@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::adaptation::{Adaptation, AdaptationLimits};
+use super::pacer::Waiting;
 use super::playout::PlayoutDelay;
 use super::retransmit::{COPY_AFTER, Retransmissions};
 use super::statistics::Heard;
@@ -29,22 +31,25 @@ pub struct Viewer {
     /// Key of the stream's hub at this worker.
     pub hub: usize,
     pub path: Path,
-    sender: SrtpSender,
-    transport: Transport,
+    /// The engine has it among those that send over time.
+    pub listed: bool,
+    pub(super) sender: SrtpSender,
+    pub(super) transport: Transport,
+    pub(super) adaptation: Adaptation,
     pub(super) video: Option<EgressTrack>,
     pub(super) audio: Option<EgressTrack>,
     nacks: Vec<(MediaKind, u16)>,
     retransmissions: Retransmissions,
     /// Second copies of retransmissions and when they are due, in this order.
     copies: Vec<(Instant, MediaKind, u16)>,
-    playout: PlayoutDelay,
+    pub(super) playout: PlayoutDelay,
     /// When the next report is due; `None` without anything to report.
     pub report_at: Option<Instant>,
     /// The viewer's own time as it last told it, by whom and when: by our answer it knows the round trip.
     reference: Option<(Ssrc, u32, Instant)>,
     /// Reused for reports.
     compound: Vec<u8>,
-    counters: ViewerCounters,
+    pub(super) counters: ViewerCounters,
     pub(super) heard: Heard,
     pub(super) pace: Pace,
 }
@@ -73,6 +78,8 @@ pub struct ViewerCounters {
     /// Asked for, and too old, sent just now, or beyond the viewer's share.
     pub not_retransmitted: u64,
     pub keyframe_requests: u64,
+    /// Bytes sent to find out what the way carries.
+    pub probed: u64,
 }
 
 impl Viewer {
@@ -82,8 +89,10 @@ impl Viewer {
         media: &ViewerMedia,
         path: Path,
         sender: SrtpSender,
+        limits: AdaptationLimits,
         now: Instant,
     ) -> Self {
+        let (adaptation, transport) = Adaptation::new(media, limits, now);
         let track = |kind| {
             let spec = media.tracks.iter().find(|track| track.kind == kind);
             spec.map(|spec| {
@@ -98,9 +107,10 @@ impl Viewer {
             id,
             hub,
             path,
+            listed: false,
             sender,
-            transport: Transport::new(now),
-            video: track(MediaKind::Video),
+            transport,
+            video: track(MediaKind::Video).map(|track| track.with_room(adaptation.guess())),
             audio: track(MediaKind::Audio),
             nacks: Vec::new(),
             retransmissions: Retransmissions::new(now),
@@ -112,6 +122,7 @@ impl Viewer {
             counters: ViewerCounters::default(),
             heard: Heard::default(),
             pace: Pace::new(now),
+            adaptation,
         }
     }
 
@@ -123,6 +134,7 @@ impl Viewer {
         for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
             track.source_changed(now);
         }
+        self.transport.pacer.clear();
         self.playout.restart();
     }
 
@@ -144,7 +156,12 @@ impl Viewer {
         let Some(track) = &mut self.video else {
             return false;
         };
-        track.try_start(&hub.video, hub.answers_pli, limits, now)
+        let ask = track.try_start(&hub.video, hub.answers_pli, limits, now);
+        if track.is_running_up() {
+            // What waits is in the buffer, as all that is stored.
+            self.transport.pacer.clear();
+        }
+        ask
     }
 
     /// It waits for its first picture or for another layer's keyframe.
@@ -154,21 +171,17 @@ impl Viewer {
             .is_some_and(|track| track.is_waiting() || track.is_switching() || track.is_rising())
     }
 
-    pub fn is_running_up(&self) -> bool {
-        self.video.as_ref().is_some_and(EgressTrack::is_running_up)
-    }
-
-    /// Sends what arrived since the last flush.
-    pub fn forward(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) {
+    /// Sends what arrived since the last flush; true when some of it waits ([`run_up`](Self::run_up)).
+    pub fn forward(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) -> bool {
+        self.transport.pacer.refill(now);
         self.forward_lane(&hub.audio, now, out);
         self.forward_lane(&hub.video, now, out);
+        self.transport.pacer.is_busy()
     }
 
     fn forward_lane(&mut self, lane: &Lane, now: Instant, out: &mut impl Outbox) {
-        let track = match lane.kind {
-            MediaKind::Audio => &mut self.audio,
-            MediaKind::Video => &mut self.video,
-        };
+        let video = lane.kind == MediaKind::Video;
+        let track = if video { &mut self.video } else { &mut self.audio };
         let Some(track) = track else { return };
         if lane.fresh.is_empty() {
             return;
@@ -182,6 +195,18 @@ impl Viewer {
             let Some(packet) = layer.buffer.get(*seq) else {
                 continue;
             };
+            // Sound never waits.
+            if video && self.transport.pacer.holds() && !track.is_running_up() {
+                let waiting = Waiting {
+                    layer: *index,
+                    seq: *seq,
+                    bytes: packet.payload.len() as u16,
+                };
+                if track.may_want(*index) {
+                    self.transport.pacer.push(waiting);
+                }
+                continue;
+            }
             if let Some(placed) = track.forward(lane, key, packet, now) {
                 let before = match lane.kind {
                     MediaKind::Audio if redundant => track.repeatable(lane, packet, placed),
@@ -197,28 +222,6 @@ impl Viewer {
                 wire.send(track, packet, placed, before, now, out);
             }
         }
-    }
-
-    /// Sends stored packets of a run-up as far as its pace, the socket and `bytes` allow; what is left of `bytes`.
-    pub fn run_up(&mut self, hub: &Hub, mut bytes: usize, now: Instant, out: &mut impl Outbox) -> usize {
-        let Some(track) = &mut self.video else {
-            return bytes;
-        };
-        while bytes > 0
-            && !out.is_congested()
-            && let Some((packet, placed)) = track.next_stored(&hub.video, now)
-        {
-            bytes = bytes.saturating_sub(packet.payload.len());
-            let mut wire = Wire {
-                path: &self.path,
-                sender: &mut self.sender,
-                counters: &mut self.counters,
-                transport: &mut self.transport,
-                playout: &mut self.playout,
-            };
-            wire.send(track, packet, placed, None, now, out);
-        }
-        bytes
     }
 
     /// What the handshake took to the viewer and back, before any report tells.
@@ -260,6 +263,14 @@ impl Viewer {
                         self.reference = Some((ssrc, Ntp(time).middle(), now));
                     }
                 }
+                Rtcp::TransportCc(packet) => {
+                    self.transport.estimator.transport_feedback(now, packet);
+                    self.adaptation.hurry(now);
+                }
+                Rtcp::Remb { bitrate, .. } => {
+                    self.transport.estimator.remb(now, bitrate);
+                    self.adaptation.hurry(now);
+                }
                 Rtcp::ReceiverReport { block, .. } => self.reported(&block, now, ntp),
                 Rtcp::SenderReport { blocks, .. } => blocks.for_each(|block| self.reported(&block, now, ntp)),
                 _ => {}
@@ -277,6 +288,10 @@ impl Viewer {
             self.playout.round_trip(round_trip, now);
         }
         if kind == MediaKind::Video {
+            let round_trip = block.round_trip(ntp);
+            self.transport
+                .estimator
+                .receiver_report(now, block.fraction_lost, round_trip);
             self.playout.reported(block, now);
         }
     }
@@ -289,6 +304,7 @@ impl Viewer {
     pub fn restart(&mut self, hub: &Hub, limits: RunUpLimits, now: Instant) {
         if let Some(track) = &mut self.video {
             if track.restart(&hub.video, limits, now) {
+                self.transport.pacer.clear();
                 self.playout.restart();
             }
         }
@@ -317,6 +333,7 @@ impl Viewer {
         let octets = |track: &Option<EgressTrack>| track.as_ref().map_or(0, |track| track.octets);
         let media = octets(&self.video).wrapping_add(octets(&self.audio));
         self.retransmissions.earn(media, now);
+        self.transport.pacer.refill(now);
         let mut copies = std::mem::take(&mut self.copies);
         copies.retain(|(due, kind, seq)| {
             let waits = *due > now;
@@ -356,6 +373,12 @@ impl Viewer {
         };
         let track = track.as_mut()?;
         let (packet, placed) = track.lost(hub.lane(kind), seq)?;
+        let video = kind == MediaKind::Video;
+        let congested = self.adaptation.is_congested();
+        // On a way that is full already, every repetition takes the place of something newer.
+        if video && (!self.transport.pacer.is_open() || congested && track.is_left(seq)) {
+            return None;
+        }
         if let Some(copies) = copies {
             let bytes = packet.payload.len();
             let round_trip = self.playout.known_round_trip();
@@ -365,7 +388,9 @@ impl Viewer {
             {
                 return None;
             }
-            if self.retransmissions.take_copy(bytes, self.playout.loss()) && copies.len() < MAX_PENDING_NACKS
+            if !congested
+                && self.retransmissions.take_copy(bytes, self.playout.loss())
+                && copies.len() < MAX_PENDING_NACKS
             {
                 copies.push((now + COPY_AFTER, kind, seq));
             }

@@ -39,7 +39,7 @@ impl Wire<'_> {
         now: Instant,
         out: &mut impl Outbox,
     ) {
-        let mut stamp = self.stamp(&track.spec.extensions, placed, now);
+        let mut stamp = self.stamp(&track.spec.extensions, packet.payload.len(), placed, now);
         let form =
             before.and_then(|(offset, before)| Some(Form::Redundant(track.mapping()?.red?, offset, before)));
         stamp.redundant = form.is_some();
@@ -69,7 +69,7 @@ impl Wire<'_> {
         let ids = &track.spec.extensions;
         let rtx = track.repeats_on();
         let stamp = match rtx {
-            Some(_) => self.stamp(ids, placed, now),
+            Some(_) => self.stamp(ids, packet.payload.len() + 2, placed, now),
             None if !is_stamped(track) => Stamp::default(),
             None => match track.stamps.of(placed.seq) {
                 // What was repeated in it may be gone, and without it it would not be the same.
@@ -81,8 +81,8 @@ impl Wire<'_> {
         self.write(track, packet, placed, stamp, form, out);
     }
 
-    fn stamp(&mut self, ids: &ExtensionIds, placed: Placed, now: Instant) -> Stamp {
-        let mut stamp = self.transport.stamp(ids, now);
+    fn stamp(&mut self, ids: &ExtensionIds, payload: usize, placed: Placed, now: Instant) -> Stamp {
+        let mut stamp = self.transport.stamp(ids, payload, now);
         if ids.playout_delay.is_some() {
             stamp.playout = match placed.playout {
                 Playout::Immediate if self.playout.is_none() => Some(PlayoutRange::NONE),
@@ -119,7 +119,7 @@ impl Wire<'_> {
             ssrc,
         };
         let ids = &track.spec.extensions;
-        let number = stamp.number.map(|number| (number as u16).to_be_bytes());
+        let number = stamp.number.map(u16::to_be_bytes);
         let [_, time @ ..] = stamp.time.to_be_bytes();
         let playout = stamp.playout.map(PlayoutRange::bytes);
         let audio_level = packet.carried.audio_level.map(|level| [level]);
@@ -195,8 +195,53 @@ impl Wire<'_> {
             sent = sender.seal_rtp(buf, header_len, len, index)?;
             Some(sent)
         });
+        self.transport.pacer.spend(sent);
         self.counters.packets += 1;
         self.counters.bytes += sent as u64;
+    }
+
+    /// A packet of nothing but padding (RFC 3550 §5.1), among the retransmissions: their numbers are not missed.
+    pub fn padding(&mut self, track: &mut EgressTrack, now: Instant, out: &mut impl Outbox) -> Option<()> {
+        const PADDING: u8 = 224;
+        let (pt, ssrc) = track.repeats_on()?;
+        let index = track.next_rtx_seq();
+        let stamp = self.transport.stamp(&track.spec.extensions, PADDING.into(), now);
+        let header = OutgoingHeader {
+            marker: false,
+            pt,
+            seq: index as u16,
+            timestamp: track.latest_timestamp(),
+            ssrc,
+        };
+        let number = stamp.number.map(u16::to_be_bytes);
+        let [_, time @ ..] = stamp.time.to_be_bytes();
+        let ids = &track.spec.extensions;
+        let mut elements: [(u8, &[u8]); 2] = [(0, &[]); 2];
+        let mut count = 0;
+        let number = ids.transport_cc.zip(number.as_ref().map(|value| &value[..]));
+        let time = ids.abs_send_time.map(|id| (id, &time[..]));
+        for (slot, element) in elements.iter_mut().zip([number, time].into_iter().flatten()) {
+            *slot = element;
+            count += 1;
+        }
+        let elements = elements.get(..count).unwrap_or_default();
+        let sender = &mut *self.sender;
+        let mut sent = 0;
+        let room = MAX_HEADER + usize::from(PADDING) + SrtpSender::MAX_OVERHEAD;
+        out.datagram(self.path, room, |buf| {
+            let header_len = rtp::write_header(buf, &header, elements)?;
+            *buf.first_mut()? |= 0x20;
+            let len = header_len + usize::from(PADDING);
+            let padding = buf.get_mut(header_len..len)?;
+            padding.fill(0);
+            *padding.last_mut()? = PADDING;
+            sent = sender.seal_rtp(buf, header_len, len, index)?;
+            Some(sent)
+        });
+        self.transport.pacer.spend(sent);
+        self.counters.packets += 1;
+        self.counters.bytes += sent as u64;
+        Some(())
     }
 }
 

@@ -26,9 +26,13 @@ impl Engine {
             let Some(hub) = self.hubs.get_mut(key) else {
                 continue;
             };
-            for viewer in &hub.viewers {
-                if let Some(viewer) = self.viewers.get_mut(*viewer) {
-                    viewer.forward(hub, now, out);
+            for key in &hub.viewers {
+                if let Some(viewer) = self.viewers.get_mut(*key)
+                    && viewer.forward(hub, now, out)
+                    && !viewer.listed
+                {
+                    viewer.listed = true;
+                    self.running_up.push(*key);
                 }
             }
             hub.video.fresh.clear();
@@ -113,9 +117,11 @@ impl Engine {
         }
         running_up.rotate_left(served);
         running_up.retain(|key| {
-            self.viewers
-                .get(*key)
-                .is_some_and(|viewer| viewer.is_running_up())
+            let Some(viewer) = self.viewers.get_mut(*key) else {
+                return false;
+            };
+            viewer.listed = viewer.is_paced();
+            viewer.listed
         });
         if !running_up.is_empty() {
             self.wake_by(now + RUN_UP_TICK);

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use slab::Slab;
 
 use super::directory::Directory;
-use super::egress::RunUpLimits;
+use super::egress::{AdaptationLimits, RunUpLimits};
 use super::ids::{SessionId, StreamName, WorkerId};
 use super::machine::{Effect, Machine, Outbox, Path};
 use super::peer::Identity;
@@ -50,6 +50,7 @@ const RUN_UP_TICK: Duration = Duration::from_millis(4);
 pub struct EngineConfig {
     pub buffer: BufferLimits,
     pub run_up: RunUpLimits,
+    pub adaptation: AdaptationLimits,
 }
 
 pub struct Engine {

@@ -156,6 +156,10 @@ impl Engine {
             return;
         };
         let keyframe = viewer.rtcp(now, self.epoch.ntp(now), compound);
+        self.adapt_viewer(now, key);
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
         if viewer.has_nacks() {
             self.nacked.push(key);
         }
@@ -216,7 +220,7 @@ impl Engine {
                 let media = media.clone();
                 if let (Some(sender), Some(path)) = (sender, path) {
                     let hub = self.hub_for(&stream);
-                    let mut viewer = Viewer::new(id, hub, &media, path, sender, now);
+                    let mut viewer = Viewer::new(id, hub, &media, path, sender, self.config.adaptation, now);
                     if let Some(round_trip) = round_trip {
                         viewer.round_trip(round_trip, now);
                     }

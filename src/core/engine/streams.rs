@@ -91,13 +91,21 @@ impl Engine {
         let ask = viewer
             .try_start(hub, self.config.run_up, now)
             .then_some((viewer.hub, viewer.wanted_layer()));
-        let running_up = viewer.is_running_up();
-        if running_up && !self.running_up.contains(&key) {
-            self.running_up.push(key);
-            self.wake_by(now + RUN_UP_TICK);
-        }
+        self.list_paced(now, key);
         if let Some((hub, layer)) = ask {
             self.ask_for_keyframe(now, hub, layer);
+        }
+    }
+
+    /// Notes a viewer that sends over time.
+    fn list_paced(&mut self, now: Instant, key: usize) {
+        if let Some(viewer) = self.viewers.get_mut(key)
+            && viewer.is_paced()
+            && !viewer.listed
+        {
+            viewer.listed = true;
+            self.running_up.push(key);
+            self.wake_by(now + RUN_UP_TICK);
         }
     }
 
@@ -154,11 +162,8 @@ impl Engine {
         if hub.answers_pli == Some(false) {
             viewer.restart(hub, self.config.run_up, now);
         }
-        let (hub, running_up, layer) = (viewer.hub, viewer.is_running_up(), viewer.wanted_layer());
-        if running_up && !self.running_up.contains(&key) {
-            self.running_up.push(key);
-            self.wake_by(now + RUN_UP_TICK);
-        }
+        let (hub, layer) = (viewer.hub, viewer.wanted_layer());
+        self.list_paced(now, key);
         self.ask_for_keyframe(now, hub, layer);
     }
 
@@ -459,6 +464,32 @@ impl Engine {
         }
     }
 
+    /// Layers, paces and probes follow the estimates.
+    fn adapt_viewers(&mut self, now: Instant, key: usize) {
+        let count = self.hubs.get(key).map_or(0, |hub| hub.viewers.len());
+        for index in 0..count {
+            let Some(hub) = self.hubs.get(key) else { return };
+            let Some(viewer) = hub.viewers.get(index).copied() else {
+                return;
+            };
+            self.adapt_viewer(now, viewer);
+        }
+    }
+
+    pub(super) fn adapt_viewer(&mut self, now: Instant, key: usize) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let Some(hub) = self.hubs.get(viewer.hub).filter(|hub| hub.source.is_some()) else {
+            return;
+        };
+        if viewer.adapt(hub, now) {
+            self.start_viewer(now, key);
+        } else {
+            self.list_paced(now, key);
+        }
+    }
+
     fn start_waiting(&mut self, now: Instant, hub: usize) {
         let Some(viewers) = self.hubs.get(hub).map(|hub| hub.viewers.clone()) else {
             return;
@@ -489,6 +520,7 @@ impl Engine {
                     .and_then(|publisher| publisher.answers_pli());
                 self.learn_answers(key, answers);
             }
+            self.adapt_viewers(now, key);
             self.start_waiting(now, key);
         }
         published

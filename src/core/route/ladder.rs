@@ -106,18 +106,20 @@ impl Ladder {
     }
 }
 
-/// A bitrate over the last second or two.
+/// A bitrate over the last two seconds, or the last six where that is less: a keyframe that somebody asked for is no
+/// news about the layer.
 #[derive(Clone, Debug, Default)]
 pub struct RateWindow {
     origin: Option<Instant>,
     /// Bytes in each slot; slots are used in turn.
-    slots: [u64; SLOTS],
+    slots: [u32; SLOTS],
     /// Number of the slot that is being filled, since `origin`.
     current: u64,
 }
 
+const SLOTS: usize = 24;
 /// Keyframes two seconds apart, as is usual, weigh the same all the time.
-const SLOTS: usize = 8;
+const SHORT: u64 = 8;
 const SLOT: Duration = Duration::from_millis(250);
 /// A rate is not told from less than this.
 const LEAST: Duration = Duration::from_millis(250);
@@ -128,7 +130,7 @@ impl RateWindow {
         self.advance(number(origin, at));
         // What is late counts as if it came now: the window is the same.
         if let Some(slot) = self.slots.get_mut(self.current as usize % SLOTS) {
-            *slot += bytes as u64;
+            *slot = slot.saturating_add(bytes as u32);
         }
     }
 
@@ -147,19 +149,24 @@ impl RateWindow {
 
     /// Zero while nothing is known.
     pub fn bitrate(&self, now: Instant) -> Bitrate {
+        self.over(SHORT, now).min(self.over(SLOTS as u64, now))
+    }
+
+    fn over(&self, slots: u64, now: Instant) -> Bitrate {
         let Some(origin) = self.origin else {
             return Bitrate(0);
         };
         let behind = number(origin, now).saturating_sub(self.current);
-        let kept = (SLOTS as u64).saturating_sub(behind);
+        let kept = slots.saturating_sub(behind);
         let bytes: u64 = (0..kept)
             .filter_map(|back| self.current.checked_sub(back))
-            .filter_map(|slot| self.slots.get(slot as usize % SLOTS))
+            .filter_map(|slot| self.slots.get(slot as usize % SLOTS).copied())
+            .map(u64::from)
             .sum();
         let elapsed = now.saturating_duration_since(origin);
         // The current slot is not over yet.
         let into = Duration::from_millis(elapsed.as_millis() as u64 % SLOT.as_millis() as u64);
-        let span = elapsed.min(SLOT * (SLOTS as u32 - 1) + into).max(LEAST);
+        let span = elapsed.min(SLOT * (slots as u32 - 1) + into).max(LEAST);
         Bitrate((bytes as f64 * 8.0 / span.as_secs_f64()) as u64)
     }
 }
@@ -174,7 +181,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]
-    fn a_rate_is_that_of_the_last_two_seconds() {
+    fn a_rate_follows_down_within_two_seconds_and_up_within_six() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut window = RateWindow::default();
@@ -192,7 +199,7 @@ mod tests {
         for ms in 5000..8000 {
             window.add(at(ms), 250);
         }
-        near(&window, 8000, 2e6);
+        near(&window, 7999, 1.5e6);
         near(&window, 8999, 1e6);
         assert_eq!(window.bitrate(at(11_000)), Bitrate(0));
         window.add(at(60_000), 1000);

@@ -161,6 +161,7 @@ impl Lane {
             self.count_picture(routed.layer);
         }
         if changed {
+            self.ladder_at = None;
             self.refresh(arrival);
             self.revision = self.revision.wrapping_add(1);
         }
@@ -176,6 +177,11 @@ impl Lane {
         self.fresh.clear();
         for layer in &mut self.layers {
             layer.missed = 0;
+        }
+        if let Some(newest) = self.layers.iter().filter_map(|layer| layer.last_arrival).max() {
+            self.ladder_at = None;
+            self.refresh(newest);
+            self.revision = self.revision.wrapping_add(1);
         }
     }
 

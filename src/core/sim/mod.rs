@@ -13,6 +13,7 @@
 //! - [`layers`]: simulcast: who gets which layer, and going from one to another. [`sublayers`]: layers within them.
 //! - [`doctor`]: what is wrong with a publisher. [`mute`]: what viewers are not to get.
 //! - [`statistics`]: what the control plane gets to know.
+//! - [`adaptation`]: ways that are too narrow for the best layer, or change.
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
 //! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`playout`]: what players are told to wait; and that
@@ -20,6 +21,7 @@
 //! - [`hostile`]: clients that are who they say, and absurd. [`shutdown`]: goodbyes. [`idle`]:
 //!   nobody to do anything for.
 
+mod adaptation;
 mod bottlenecks;
 mod clients;
 mod codecs;

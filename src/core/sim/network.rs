@@ -97,6 +97,8 @@ pub struct Link {
     pub lost: u64,
     /// Handed over to be carried, lost or not.
     pub bytes: u64,
+    /// Those that were not lost.
+    pub carried: u64,
 }
 
 impl Link {
@@ -108,6 +110,7 @@ impl Link {
             last_arrival: None,
             lost: 0,
             bytes: 0,
+            carried: 0,
         }
     }
 
@@ -137,6 +140,7 @@ impl Link {
             leaves = free_at + Duration::from_secs_f64(len as f64 * 8.0 / bits as f64);
             self.free_at = Some(leaves);
         }
+        self.carried += len as u64;
         let mut arrives = leaves + delay + jitter.mul_f64(self.rng.unit());
         if self.rng.chance(reorder) {
             return Some(arrives + overtaken_by);

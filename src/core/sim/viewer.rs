@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::media::{self, Label};
 use super::offers::{self, Offered};
+use crate::core::bwe::receiver::FeedbackReceiver;
 use crate::core::ids::Ssrc;
 use crate::core::media::{LatencyWish, MediaKind};
 use crate::core::rtp::rtcp::ReportBlock;
@@ -15,6 +16,8 @@ use crate::core::rtp::{self, Rtcp, RtpHeader, red};
 const NACK_AGAIN: Duration = Duration::from_millis(60);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const NACK_TICK: Duration = Duration::from_millis(10);
+/// As Chromium at one to some Mbit/s.
+const FEEDBACK_TICK: Duration = Duration::from_millis(60);
 const NACK_TRIES: u32 = 10;
 /// A gap this large is not asked for.
 const NACK_WINDOW: u64 = 1_000;
@@ -24,6 +27,8 @@ const NACK_WINDOW: u64 = 1_000;
 pub struct ViewerSpec {
     pub offer: String,
     pub nacks: bool,
+    /// Gives transport-wide feedback where it is agreed.
+    pub feedback: bool,
     pub latency: LatencyWish,
     /// Sends receiver reports, once a second.
     pub reports: bool,
@@ -34,6 +39,7 @@ impl ViewerSpec {
         Self {
             offer: offers::CHROMIUM_WATCHES.to_owned(),
             nacks: true,
+            feedback: true,
             latency: LatencyWish::Auto,
             reports: true,
         }
@@ -54,6 +60,7 @@ impl ViewerSpec {
         Self {
             offer: offers::without_codec(offers::CHROMIUM_WATCHES, "RTX"),
             nacks: true,
+            feedback: true,
             latency: LatencyWish::Auto,
             reports: true,
         }
@@ -118,9 +125,14 @@ pub struct Viewer {
     pub blanks: Vec<(MediaKind, u64)>,
     /// Makes do with payloads that no publisher of these tests made.
     pub gullible: bool,
+    /// Packets of nothing but padding.
+    pub padding: u64,
     sources: HashMap<MediaKind, Source>,
     next: Option<Instant>,
     next_report: Option<Instant>,
+    receiver: FeedbackReceiver,
+    start: Option<Instant>,
+    next_feedback: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -148,9 +160,13 @@ impl Viewer {
             nacks_sent: 0,
             blanks: Vec::new(),
             gullible: false,
+            padding: 0,
             sources: HashMap::new(),
             next: None,
             next_report: None,
+            receiver: FeedbackReceiver::default(),
+            start: None,
+            next_feedback: None,
         }
     }
 
@@ -162,6 +178,11 @@ impl Viewer {
             .by_pt(header.pt.0)
             .expect("only payload types of the offer are sent")
             .clone();
+        self.number(now, packet, &header, format.kind);
+        if payload.is_empty() && format.repeats.is_some() {
+            self.padding += 1;
+            return;
+        }
         let (format, seq16, repeated) = match format.repeats {
             Some(pt) => {
                 let (osn, rest) = payload
@@ -269,6 +290,18 @@ impl Viewer {
         }
     }
 
+    /// Takes note of a packet's transport-wide number.
+    fn number(&mut self, now: Instant, packet: &[u8], header: &RtpHeader, kind: MediaKind) {
+        let id = self.offered.extension(kind, "transport-wide-cc-extensions-01");
+        let number = id.and_then(|id| header.extension.as_ref()?.find(packet, id));
+        if let Some([high, low]) = number.filter(|_| self.spec.feedback) {
+            let start = *self.start.get_or_insert(now);
+            let at = Duration::from_secs(1) + (now - start);
+            self.receiver.received(u16::from_be_bytes([*high, *low]), at);
+            self.next_feedback.get_or_insert(now + FEEDBACK_TICK);
+        }
+    }
+
     pub fn rtcp(&mut self, now: Instant, compound: &[u8]) {
         for item in rtp::feedback(compound) {
             if let Rtcp::SenderReport { ssrc, ntp, rtp, .. } = item {
@@ -287,11 +320,20 @@ impl Viewer {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.next, self.next_report].into_iter().flatten().min()
+        [self.next, self.next_report, self.next_feedback]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Reports and NACKs that are due.
+    /// Reports, NACKs and feedback that are due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) {
+        if self.next_feedback.is_some_and(|at| at <= now) {
+            self.next_feedback = None;
+            while let Some(feedback) = self.receiver.feedback() {
+                out.push(feedback);
+            }
+        }
         if self.next_report.is_some_and(|at| at <= now) {
             self.next_report = Some(now + REPORT_INTERVAL);
             let blocks: Vec<ReportBlock> = self
