@@ -223,7 +223,7 @@ impl Adaptation {
 
     /// What stored packets may be sent at; `None`: as fast as the server is set to.
     pub fn run_up_pace(&self, room: Option<Room>) -> Option<Bitrate> {
-        self.pace(room, 1.0)
+        self.pace(room, BURST_PACE)
     }
 
     fn pace(&self, room: Option<Room>, factor: f64) -> Option<Bitrate> {

@@ -7,13 +7,20 @@ use super::network::{Conditions, Rng};
 use super::publisher::PublisherSpec;
 use super::viewer::{Seen, ViewerSpec};
 use super::world::{Id, World, ms, seconds};
+use crate::core::egress::AdaptationLimits;
+use crate::core::engine::EngineConfig;
 use crate::core::ids::{Rid, WorkerId};
 use crate::core::media::{LayerChoice, MediaKind};
 use crate::core::route::Message;
 use crate::core::rtp::dependency;
 
 fn published(seed: u64, spec: PublisherSpec) -> (World, Id) {
-    let mut world = World::new(seed, 2);
+    // What viewers choose is looked at here, whatever their ways carry.
+    let config = EngineConfig {
+        adaptation: AdaptationLimits { start: None },
+        ..EngineConfig::default()
+    };
+    let mut world = World::with_config(seed, 2, config);
     let publisher = world.publish("a", spec, 0);
     world.connect(publisher);
     world.run_for(seconds(2));
