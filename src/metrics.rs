@@ -167,9 +167,7 @@ fn now(control: &Control) -> Registry {
     gather.sessions(control);
     gather.streams(control);
     gather.viewers(control);
-    for (index, counts) in control.worker_counters().iter().enumerate() {
-        gather.worker(index, counts);
-    }
+    gather.workers(&control.worker_counters());
     gather.process();
     registry
 }
@@ -316,41 +314,58 @@ impl Gather<'_> {
         }
     }
 
-    fn worker(&mut self, index: usize, counts: &Snapshot) {
-        let registry = self
-            .0
-            .sub_registry_with_label(("worker".into(), index.to_string().into()));
-        let mut counter = |name: &str, help: &str, value: u64| {
-            let counter = Counter::<u64>::default();
-            counter.inc_by(value);
-            registry.register(name, help, counter);
-        };
-        counter("datagrams_received", "Datagrams received", counts.datagrams_in);
-        counter(
-            "datagrams_sent",
-            "Datagrams the kernel took",
-            counts.datagrams_out,
-        );
-        counter("received_bytes", "Bytes received", counts.bytes_in);
-        counter("sent_bytes", "Bytes the kernel took", counts.bytes_out);
-        counter("receive_calls", "System calls that receive", counts.receive_calls);
-        counter("send_calls", "System calls that send", counts.send_calls);
-        counter(
-            "messages",
-            "Messages from other workers and the control plane",
-            counts.messages_in,
-        );
-        counter("turns", "Turns of the loop", counts.turns);
-        counter("busy_turns", "Turns that hit a limit", counts.busy_turns);
-        let drops = Family::<Labels, Counter>::default();
-        for reason in Drop::ALL {
-            let labels = vec![("reason", reason.name().to_owned())];
-            drops.get_or_create(&labels).inc_by(counts.drops(reason));
+    fn counters(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        let family = Family::<Labels, Counter>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).inc_by(value);
         }
-        registry.register("drops", "Datagrams and messages that were not delivered", drops);
-        let longest = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
-        longest.set(counts.longest_turn.as_secs_f64());
-        registry.register("longest_turn_seconds", "Since the last scrape", longest);
+        self.0.register(name, help, family);
+    }
+
+    /// Each name once, with the worker as label.
+    fn workers(&mut self, all: &[Snapshot]) {
+        type Read = fn(&Snapshot) -> u64;
+        let label = |index: usize| ("worker", index.to_string());
+        let counters: [(&str, &str, Read); 9] = [
+            ("datagrams_received", "Datagrams received", |c| c.datagrams_in),
+            ("datagrams_sent", "Datagrams the kernel took", |c| c.datagrams_out),
+            ("received_bytes", "Bytes received", |c| c.bytes_in),
+            ("sent_bytes", "Bytes the kernel took", |c| c.bytes_out),
+            ("receive_calls", "System calls that receive", |c| c.receive_calls),
+            ("send_calls", "System calls that send", |c| c.send_calls),
+            (
+                "messages",
+                "Messages from other workers and the control plane",
+                |c| c.messages_in,
+            ),
+            ("turns", "Turns of the loop", |c| c.turns),
+            ("busy_turns", "Turns that hit a limit", |c| c.busy_turns),
+        ];
+        for (name, help, read) in counters {
+            let values = all
+                .iter()
+                .enumerate()
+                .map(|(index, counts)| (vec![label(index)], read(counts)));
+            self.counters(name, help, values);
+        }
+        let drops = all.iter().enumerate().flat_map(|(index, counts)| {
+            Drop::ALL.map(|reason| {
+                (
+                    vec![label(index), ("reason", reason.name().to_owned())],
+                    counts.drops(reason),
+                )
+            })
+        });
+        self.counters("drops", "Datagrams and messages that were not delivered", drops);
+        let longest = all
+            .iter()
+            .enumerate()
+            .map(|(index, counts)| (vec![label(index)], counts.longest_turn.as_secs_f64()));
+        self.gauges(
+            "longest_turn_seconds",
+            "The longest turn since the last scrape",
+            longest,
+        );
     }
 
     /// Linux tells; elsewhere there is nothing.
@@ -388,5 +403,25 @@ impl Gather<'_> {
             self.0
                 .register_with_unit("process_cpu", help, Unit::Seconds, seconds);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_declared_once_however_many_workers_there_are() {
+        let mut registry = Registry::with_prefix("shibuki");
+        Gather(&mut registry).workers(&[Snapshot::default(); 3]);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let mut types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        types.sort_unstable();
+        assert!(
+            types.len() == 11 && types.windows(2).all(|pair| pair[0] != pair[1]),
+            "{types:?}"
+        );
+        assert!(text.contains("shibuki_turns_total{worker=\"2\"} 0"), "{text}");
     }
 }
