@@ -45,7 +45,7 @@ impl ReportBlock {
             return None;
         }
         let units = now.middle().wrapping_sub(self.lsr).checked_sub(self.dlsr)?;
-        (units <= MOST).then(|| Duration::from_micros(u64::from(units) * 1_000_000 >> 16))
+        (units <= MOST).then(|| Duration::from_micros((u64::from(units) * 1_000_000) >> 16))
     }
 }
 
