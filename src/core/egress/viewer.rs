@@ -302,11 +302,11 @@ impl Viewer {
 
     /// The decoder is stuck and the publisher sends no keyframe when asked.
     pub fn restart(&mut self, hub: &Hub, limits: RunUpLimits, now: Instant) {
-        if let Some(track) = &mut self.video {
-            if track.restart(&hub.video, limits, now) {
-                self.transport.pacer.clear();
-                self.playout.restart();
-            }
+        if let Some(track) = &mut self.video
+            && track.restart(&hub.video, limits, now)
+        {
+            self.transport.pacer.clear();
+            self.playout.restart();
         }
     }
 
