@@ -73,7 +73,7 @@ export class Feed extends Emitter<FeedEvents> {
   async #follow(): Promise<void> {
     const { signal } = this.#stopped;
     const backoff = new Backoff();
-    const names = [...HAPPENINGS, 'statistics', 'missed'].join();
+    const names = [...HAPPENINGS, 'statistics'].join();
     while (!signal.aborted) {
       let problem = new Problem('network');
       try {
@@ -85,7 +85,7 @@ export class Feed extends Emitter<FeedEvents> {
         problem = asProblem(error);
       }
       if (signal.aborted) return;
-      if (problem.status === 404) return this.#poll();
+      if (problem.status === 404 || problem.status === 400) return this.#poll();
       this.emit('problem', problem);
       if (problem.final) return;
       const delay = Math.max(backoff.next(), problem.retryAfter ?? 0);
