@@ -160,7 +160,7 @@ function SessionFacts({ session }: { session: Session }) {
       ['Loss', `${fixed(percent(viewer.loss), 1, ' %')} (${viewer.lost} packets)`],
       ['Round trip', fixed(viewer.roundTripMs, 0, ' ms')],
       ['Jitter', fixed(viewer.jitterMs, 1, ' ms')],
-      ['Sent again', `${viewer.retransmitted} of ${viewer.nacked} asked for`],
+      ['Sent again', `${viewer.retransmitted} (asked for: ${viewer.nacked})`],
       ['Asked for keyframes', String(viewer.keyframeRequests)],
     );
   }

@@ -121,7 +121,7 @@ function Health({ stream, session }: { stream: Stream; session: Session | undefi
             ['Since', since ? elapsed(since, Date.now()) : '–'],
             ['Bitrate', bitrate(publisher.bitrate)],
             ['Loss', `${fixed(100 * publisher.loss, 1, ' %')} (${publisher.lost} packets)`],
-            ['Sent again', `${publisher.retransmitted} of ${publisher.nacked} asked for`],
+            ['Sent again', `${publisher.retransmitted} (asked for: ${publisher.nacked})`],
             ['Round trip', fixed(publisher.roundTripMs, 0, ' ms')],
             [
               'Keyframes on request',

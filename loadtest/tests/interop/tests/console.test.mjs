@@ -25,7 +25,7 @@ test('the overview: streams with live pictures', { timeout: 120_000 }, async () 
   const stream = await populated('overview');
   const tab = await openTab(it, '/console');
   const { page } = tab;
-  await page.getByRole('link', { name: new RegExp(`^${stream}`) }).waitFor({ timeout: 15_000 });
+  await page.locator('.card', { hasText: stream }).waitFor({ timeout: 15_000 });
   // Its live picture is a viewer too.
   await page.getByText('2 viewers').first().waitFor({ timeout: 15_000 });
   await page.waitForFunction(() => document.querySelector('.card shibuki-player')?.state === 'playing', null, { timeout: 15_000 });
