@@ -23,6 +23,12 @@ export function explain(problem: Problem, doing: 'watch' | 'publish', mediaPort:
           todo: 'Ask for one that does, and enter it below.',
         };
       }
+      if (problem.detail.includes('expired')) {
+        return {
+          what: 'The key, or the link with a key in it, has expired.',
+          todo: 'Ask for a new one, and enter it below.',
+        };
+      }
       return {
         what: `A key is needed to ${doing} this stream, or the one you gave is not right.`,
         todo: 'Enter the key that you got with the address.',
