@@ -65,7 +65,7 @@ pub fn granted_buffers() -> io::Result<(usize, usize)> {
 pub fn max_segments() -> io::Result<usize> {
     let socket: UdpSocket = unbound((Ipv4Addr::LOCALHOST, 0).into())?.into();
     let state = UdpSocketState::new((&socket).into())?;
-    Ok(state.max_gso_segments().into())
+    Ok(state.max_gso_segments())
 }
 
 fn unbound(address: SocketAddr) -> io::Result<Socket> {

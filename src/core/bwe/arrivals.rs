@@ -67,8 +67,8 @@ struct Base {
     before: i32,
 }
 
-impl Arrivals {
-    pub fn new() -> Self {
+impl Default for Arrivals {
+    fn default() -> Self {
         Self {
             offset: None,
             groups: [Group::default(); GROUPS],
@@ -77,7 +77,9 @@ impl Arrivals {
             jitter: 0.0,
         }
     }
+}
 
+impl Arrivals {
     /// Takes a packet; packets come in the order in which they were sent. `arrival` is in microseconds on the
     /// receiver's clock, modulo 2³².
     pub fn add(&mut self, sent: u32, arrival: u32, bytes: u16) {
@@ -85,7 +87,7 @@ impl Arrivals {
         let arrival = arrival.wrapping_add(offset);
         let delay = arrival.wrapping_sub(sent) as i32;
         if delay.abs() > JUMP {
-            *self = Self::new();
+            *self = Self::default();
             return;
         }
         self.update_base(sent, delay);

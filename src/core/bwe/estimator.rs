@@ -102,7 +102,7 @@ impl Estimator {
         Self {
             config,
             history: History::new(now),
-            arrivals: Arrivals::new(),
+            arrivals: Arrivals::default(),
             losses: Losses::new(now),
             sent: Meter::new(now),
             rate: Rate::new(now, start, min, max),

@@ -283,9 +283,6 @@ fn fitting(rungs: &[Rung], room: Bitrate) -> Option<&Rung> {
 }
 
 fn smallest(lane: &Lane) -> Option<(u8, &Layer)> {
-    let known = lane
-        .ranked()
-        .filter(|(_, layer)| layer.size.is_some())
-        .next_back();
+    let known = lane.ranked().rfind(|(_, layer)| layer.size.is_some());
     known.or_else(|| lane.ranked().next())
 }

@@ -328,7 +328,8 @@ fn public_key(path: &Path) -> Result<(Algorithm, DecodingKey), TokenSettingsErro
         path: name.clone(),
         source,
     })?;
-    let kinds: [(Algorithm, fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>); 3] = [
+    type Read = fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>;
+    let kinds: [(Algorithm, Read); 3] = [
         (Algorithm::RS256, DecodingKey::from_rsa_pem),
         (Algorithm::EdDSA, DecodingKey::from_ed_pem),
         (Algorithm::ES256, DecodingKey::from_ec_pem),
