@@ -122,10 +122,10 @@ impl EgressTrack {
             MediaKind::Video => 90_000,
         };
         Self {
+            stamps: Stamps::new(spec.kind),
             spec,
             packets: 0,
             octets: 0,
-            stamps: Stamps::default(),
             rewriter: Rewriter::new(clock_rate, rand::random(), rand::random()),
             selector: LayerSelector::new(layers),
             switching: None,

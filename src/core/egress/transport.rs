@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::pacer::Pacer;
 use super::playout::PlayoutRange;
 use crate::core::bwe::Estimator;
-use crate::core::media::ExtensionIds;
+use crate::core::media::{ExtensionIds, MediaKind};
 
 /// A viewer's packets in the order they are sent: audio, video, retransmissions and padding together.
 #[derive(Debug)]
@@ -83,26 +83,38 @@ impl Transport {
 const PACKET_OVERHEAD: usize = 12 + 8 + 16;
 
 /// The stamps of a track's latest packets by sequence number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stamps {
     slots: Vec<(u64, Stamp)>,
+    kept: usize,
 }
 
-/// Packets that can be sent again on their own SSRC: two seconds of 8 Mbit/s.
-const KEPT: usize = 2048;
+/// Packets that can be sent again on their own SSRC: two seconds of 8 Mbit/s, five of sound.
+const KEPT_VIDEO: usize = 2048;
+const KEPT_AUDIO: usize = 256;
 
 impl Stamps {
+    pub fn new(kind: MediaKind) -> Self {
+        Self {
+            slots: Vec::new(),
+            kept: match kind {
+                MediaKind::Audio => KEPT_AUDIO,
+                MediaKind::Video => KEPT_VIDEO,
+            },
+        }
+    }
+
     pub fn keep(&mut self, seq: u64, stamp: Stamp) {
         if self.slots.is_empty() {
-            self.slots = vec![(u64::MAX, Stamp::default()); KEPT];
+            self.slots = vec![(u64::MAX, Stamp::default()); self.kept];
         }
-        if let Some(slot) = self.slots.get_mut(seq as usize % KEPT) {
+        if let Some(slot) = self.slots.get_mut(seq as usize % self.kept) {
             *slot = (seq, stamp);
         }
     }
 
     pub fn of(&self, seq: u64) -> Option<Stamp> {
-        let slot = self.slots.get(seq as usize % KEPT)?;
+        let slot = self.slots.get(seq as usize % self.kept)?;
         (slot.0 == seq).then_some(slot.1)
     }
 }
