@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{EgressTrack, Viewer};
-use crate::core::ids::Ssrc;
+use crate::core::bwe::Source;
+use crate::core::ids::{Bitrate, Ssrc};
 use crate::core::media::MediaKind;
 use crate::core::route::{Hub, Lane};
 use crate::core::rtp::rtcp::ReportBlock;
@@ -66,11 +67,17 @@ impl Viewer {
             nacked: counters.nacked,
             retransmitted: counters.retransmitted,
             keyframe_requests: counters.keyframe_requests,
-            estimate: None,
+            estimate: self.estimate(),
             layer: playing.and_then(name),
             target: target.and_then(name),
-            video_paused: false,
+            video_paused: track.is_some_and(EgressTrack::is_thin),
         }
+    }
+
+    /// What the viewer's link carries, where it says more of it than losses.
+    fn estimate(&self) -> Option<Bitrate> {
+        let estimate = self.transport.estimator.estimate();
+        matches!(estimate.source, Source::TransportCc | Source::Remb).then_some(estimate.bitrate)
     }
 
     pub(super) fn kind_of(&self, ssrc: Ssrc) -> Option<MediaKind> {

@@ -16,8 +16,9 @@ use crate::sdp::match_codec;
 /// A stored keyframe up to this age is started from even if the publisher would send a new one when asked: the
 /// run-up is short, and the publisher and all other viewers are spared a keyframe.
 const FRESH_KEYFRAME: Duration = Duration::from_secs(1);
-/// A publisher known to answer gets this long to send its keyframe; then the stored one serves after all.
-const ANSWER_DEADLINE: Duration = Duration::from_millis(300);
+/// A publisher known to answer gets this long to send its keyframe, which is a picture and a round trip on most links;
+/// then the stored one serves after all.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(120);
 /// A viewer that cannot go on is restarted from the stored keyframe at most this often.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 /// A keyframe gets this long for what may belong before its first packet.
