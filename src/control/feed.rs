@@ -87,6 +87,8 @@ pub struct StreamState {
 pub struct LiveLayer {
     pub rid: Option<String>,
     pub size: Option<(u16, u16)>,
+    /// The highest spatial and temporal layers within it, counted from 0.
+    pub top: (u8, u8),
     /// In bits per second. Not told anew until it changed by a quarter.
     pub bitrate: u64,
 }
@@ -318,6 +320,7 @@ pub(super) fn live_layers(reports: &[LayerReport], before: &[LiveLayer]) -> Arc<
         .map(|layer| LiveLayer {
             rid: layer.rid.as_ref().map(|rid| rid.as_str().to_owned()),
             size: layer.size,
+            top: layer.top,
             bitrate: layer.bitrate.0,
         })
         .collect();
@@ -329,7 +332,7 @@ pub(super) fn live_layers(reports: &[LayerReport], before: &[LiveLayer]) -> Arc<
     layers.sort_by_key(|layer| std::cmp::Reverse((pixels(layer), layer.rid.clone())));
     let same = |(new, old): (&LiveLayer, &LiveLayer)| {
         let little = new.bitrate.abs_diff(old.bitrate) < old.bitrate / 4;
-        new.rid == old.rid && new.size == old.size && little
+        (&new.rid, new.size, new.top) == (&old.rid, old.size, old.top) && little
     };
     if layers.len() == before.len() && layers.iter().zip(before).all(same) {
         return before.into();
@@ -349,6 +352,7 @@ mod tests {
             rid: Some(Rid(rid.into())),
             codec: Codec::Vp8,
             size: Some((height * 16 / 9, height)),
+            top: (0, 0),
             packets: 1,
             bytes: 1,
             lost: 0,

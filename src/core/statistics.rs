@@ -78,6 +78,8 @@ pub struct LayerReport {
     pub codec: Codec,
     /// Width and height.
     pub size: Option<(u16, u16)>,
+    /// The highest spatial and temporal layers within it, counted from 0.
+    pub top: (u8, u8),
     pub packets: u64,
     pub bytes: u64,
     pub lost: u64,

@@ -308,13 +308,13 @@ impl Reader {
     }
 }
 
-/// As the draft has it. Layers within an encoding are not listed: each encoding is told whole.
+/// As the draft has it, with the highest of the layers within an encoding: those below it are needed to decode it.
 fn layer_json(layer: &crate::control::LiveLayer) -> Value {
     let (width, height) = layer.size.unzip();
     json!({
         "rid": layer.rid,
-        "spatialLayerId": 0,
-        "temporalLayerId": 0,
+        "spatialLayerId": layer.top.0,
+        "temporalLayerId": layer.top.1,
         "bitrate": layer.bitrate,
         "targetBitrate": layer.bitrate,
         "width": width,

@@ -132,6 +132,7 @@ impl Patient {
             rid: None,
             codec,
             size: None,
+            top: (0, 0),
             packets: 1,
             bytes: 1,
             lost: 0,

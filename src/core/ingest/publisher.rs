@@ -67,6 +67,8 @@ pub(super) struct LayerIngest {
     keyframe_seq: SeqNo,
     pub(super) rid: Option<Rid>,
     pub(super) size: Option<(u16, u16)>,
+    /// The highest spatial and temporal layers seen.
+    pub(super) top: (u8, u8),
     pub(super) codec: Codec,
     pub(super) meter: Meter,
     /// What dependency descriptors refer to; came with the latest keyframe.
@@ -453,6 +455,7 @@ impl Publisher {
                 self.first_keyframe.get_or_insert(now);
             }
         }
+        ingest.top = (ingest.top.0.max(frame.spatial), ingest.top.1.max(frame.temporal));
         let (epoch, rid, size) = (ingest.epoch, ingest.rid.clone(), ingest.size);
         self.doctor.packet(
             now,
@@ -519,6 +522,7 @@ impl LayerIngest {
             keyframe_seq: SeqNo(0),
             rid,
             size: None,
+            top: (0, 0),
             structure: None,
             codec,
             meter: Meter::new(now),

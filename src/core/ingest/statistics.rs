@@ -32,6 +32,7 @@ impl Publisher {
                 rid: layer.rid.clone(),
                 codec: layer.codec,
                 size: layer.size.filter(|_| track.kind == MediaKind::Video),
+                top: layer.top,
                 packets: measured.packets,
                 bytes: measured.bytes,
                 lost: measured.lost,
