@@ -285,7 +285,13 @@ fn sound_is_judged_by_its_packets() {
 
 #[test]
 fn a_bitrate_that_swings_is_found_and_one_that_rises_is_not() {
-    let swinging = |second: u64| if second / 5 % 2 == 0 { 6_000_000 } else { 600_000 };
+    let swinging = |second: u64| {
+        if (second / 5).is_multiple_of(2) {
+            6_000_000
+        } else {
+            600_000
+        }
+    };
     let rising = |second: u64| 300_000 + 50_000 * second;
     for (bitrate, expected) in [
         (&swinging as &dyn Fn(u64) -> u64, vec![FindingCode::BitrateSwings]),

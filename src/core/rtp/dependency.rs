@@ -300,8 +300,8 @@ pub(in crate::core) mod tests {
             let first = index == 0 || templates[index - 1].0 < *spatial;
             match (first, spatial) {
                 (true, 0) => bits.bits(0, 1),
-                (true, _) => bits.bits(0b1_0000_0, 6),
-                (false, _) => bits.bits(0b1_0111_0, 6),
+                (true, _) => bits.bits(0b10_0000, 6),
+                (false, _) => bits.bits(0b10_1110, 6),
             };
         }
         // One chain, which is everybody's: ns(targets + 1) of 1; a number below 1 takes no bits.

@@ -194,7 +194,7 @@ fn ten_viewers_with_ten_ways_each_get_their_own() {
     for (viewer, bits) in viewers.into_iter().zip(ways) {
         let best = match bits {
             ..600_000 => 176,
-            ..2_800_000 => 352,
+            600_000..2_800_000 => 352,
             _ => 720,
         };
         let seen = height(&world, viewer);

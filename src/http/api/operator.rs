@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn only_this_machine_itself_is_local() {
-        let cases: &[(&str, &[(&str, &str)], bool)] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bool);
+        let cases: &[Case] = &[
             ("127.0.0.1", &[("host", "localhost:8080")], true),
             ("::1", &[("host", "[::1]:8080")], true),
             ("::ffff:127.0.0.1", &[("host", "127.0.0.1")], true),
