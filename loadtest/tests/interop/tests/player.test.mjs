@@ -41,13 +41,15 @@ test('by its tag, in a foreign page with a strict policy: plays, and tells the p
   await page.keyboard.press('m');
   assert.equal(await player(page, 'player.video.muted'), !muted);
 
+  // Once the server has told the layers, they are what there is to choose from.
+  await until(10_000, 'the layers to be told', async () => (await player(page, 'player.layers.length')) > 1);
   await page.keyboard.press('ArrowDown');
-  assert.equal(await player(page, 'player.quality.kind'), 'height');
+  assert.equal(await player(page, 'player.quality.kind'), 'layer');
   await page.keyboard.press('ArrowUp');
   assert.equal(await player(page, 'player.quality.kind'), 'auto');
   const quality = page.getByRole('button', { name: /Quality/ });
   await quality.click();
-  await page.getByRole('menuitemradio', { name: 'Automatic' }).waitFor();
+  await page.getByRole('menuitemradio', { name: 'Automatic', exact: true }).waitFor();
   await screenshot(page, 'player-menu');
   await assertAccessible(page, 'the player with its menu open');
   await page.keyboard.press('End');
