@@ -22,6 +22,8 @@ const IDLE = 3000;
 
 /** Buttons, menu and keys of one player. */
 export class Controls {
+  /** The menu's items are being replaced: that the focus leaves them means nothing. */
+  #renewing = false;
   #view: View;
   #deck: Deck;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
@@ -39,7 +41,7 @@ export class Controls {
     view.quality.addEventListener('click', () => this.#menu(view.menu.hidden === true));
     view.menu.addEventListener('keydown', (event) => this.#menuKey(event));
     view.chooser.addEventListener('focusout', ({ relatedTarget }) => {
-      if (!view.chooser.contains(relatedTarget as Node | null)) this.#menu(false);
+      if (!this.#renewing && !view.chooser.contains(relatedTarget as Node | null)) this.#menu(false);
     });
     view.stage.addEventListener('dblclick', ({ target }) => {
       if (target === view.video || target === view.stage) deck.toggleFullscreen();
@@ -154,10 +156,18 @@ export class Controls {
     const { menu } = this.#view;
     const [layers, now] = [this.#deck.layers(), this.#deck.quality()];
     const list = choices(layers);
-    const signature = JSON.stringify([list, now]);
-    if (menu.dataset.list === signature) return;
+    const signature = JSON.stringify([list.map(({ quality, label }) => [quality, label]), now]);
+    if (menu.dataset.list === signature) {
+      // Bitrates change all the time: the items stay, and with them the focus.
+      list.forEach(({ note }, index) => {
+        const shown = menu.children[index]?.querySelector('small');
+        if (shown) shown.textContent = note;
+      });
+      return;
+    }
     menu.dataset.list = signature;
     const focused = [...menu.children].indexOf((menu.getRootNode() as ShadowRoot).activeElement as Element);
+    this.#renewing = true;
     menu.replaceChildren(
       ...list.map(({ quality, label, note }) => {
         const item = document.createElement('button');
@@ -166,7 +176,7 @@ export class Controls {
         item.setAttribute('role', 'menuitemradio');
         item.setAttribute('aria-checked', String(same(quality, now)));
         item.append(label);
-        if (note) item.append(Object.assign(document.createElement('small'), { textContent: note }));
+        item.append(Object.assign(document.createElement('small'), { textContent: note }));
         item.addEventListener('click', () => {
           this.#deck.choose(quality);
           this.#view.quality.focus();
@@ -176,6 +186,7 @@ export class Controls {
       }),
     );
     if (focused >= 0) (menu.children[Math.min(focused, list.length - 1)] as HTMLElement).focus();
+    this.#renewing = false;
   }
 
   #menuKey(event: KeyboardEvent): void {
