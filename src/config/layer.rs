@@ -82,7 +82,7 @@ pub struct NewKey {
     /// How long it is good, such as 30d, 12h or 90m; only for signed keys [default: 30d]
     #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     pub expires: Option<Duration>,
-    /// Print the link to the stream's page with the key in it: the server's URL, such as https://example.org
+    /// Print the link to the stream's page with the key in it: the server's URL, as https://HOST
     #[arg(long, value_name = "URL")]
     pub link: Option<String>,
 }
