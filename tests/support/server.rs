@@ -1,7 +1,7 @@
 //! The server: as a process of its own, or inside the test's.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,7 +72,9 @@ impl Process {
             .spawn()
             .unwrap();
         let end = now() + DEADLINE;
-        while TcpStream::connect(address(port)).is_err() {
+        // Its own word, not that somebody answers at the port: that could be another test's server.
+        let is_up = || fs::read_to_string(&log).is_ok_and(|text| text.contains(" is up."));
+        while !is_up() {
             if child.try_wait().unwrap().is_some() || now() > end {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -24,7 +24,7 @@ proptest! {
         let viewers: Vec<_> = (0..4)
             .map(|n| world.watch_over("a", specs[n % 2].clone(), n / 2, rough, rough))
             .collect();
-        for round in 0..40 {
+        for round in 0..60 {
             world.run_for(ms(50));
             for viewer in &viewers {
                 // From before the first packet of the run-up to beyond the newest.
