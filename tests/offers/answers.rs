@@ -121,7 +121,7 @@ fn point_15_every_captured_publisher_gets_a_matching_answer() {
             "{name}"
         );
         for bad in [
-            " red/",
+            " red/90000",
             " ulpfec/",
             " flexfec",
             " CN/",
@@ -131,6 +131,9 @@ fn point_15_every_captured_publisher_gets_a_matching_answer() {
         ] {
             assert!(!answer.contains(bad), "{name}: {bad}");
         }
+        // RFC 2198 for sound is taken from whoever offers it; for pictures from nobody.
+        let offered = text.contains(" red/48000");
+        assert_eq!(answer.contains(" red/48000"), offered, "{name}");
     }
 }
 
