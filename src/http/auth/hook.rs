@@ -1,6 +1,6 @@
 //! Asking somebody else: an HTTP endpoint of the operator's decides who may.
 //!
-//! It gets a POST with `{"right": "publish" | "watch", "stream": …, "token": … | null}` and answers 2xx for yes, 401 or
+//! It gets a POST with `{"right": "publish" | "watch", "stream": …, "token": …}` and answers 2xx for yes, 401 or
 //! 403 for no. Anything else, or nothing in time, is no answer: the client is told to come back, and gets nothing.
 
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Hook {
 struct Question<'a> {
     right: &'a str,
     stream: &'a str,
-    token: Option<&'a str>,
+    token: &'a str,
 }
 
 impl Hook {
@@ -64,7 +64,7 @@ impl Hook {
     }
 
     /// Many who ask the same at once make one request. No answer is not remembered.
-    pub(super) async fn ask(&self, right: Right, stream: &StreamName, token: Option<&str>) -> Verdict {
+    pub(super) async fn ask(&self, right: Right, stream: &StreamName, token: &str) -> Verdict {
         let question = Question {
             right: right.as_str(),
             stream: stream.as_str(),
