@@ -469,6 +469,25 @@ async fn a_hook_decides_and_its_answers_are_remembered() {
         401,
         "administration is not the hook's business"
     );
+    // Who brings no key costs the hook nothing, and one listing costs it a hundred questions at most.
+    let before = asked.load(Ordering::SeqCst);
+    let nobody = Credentials::of(&Default::default(), &"/api/v1/streams".parse().unwrap(), None);
+    let names: Vec<StreamName> = (0..300).map(|n| name(&format!("s{n}"))).collect();
+    assert!(keys.require(Right::Watch, &name("live"), &nobody).await.is_err());
+    assert!(
+        keys.visible(names.clone(), |stream| stream, &nobody)
+            .await
+            .is_err()
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), before);
+    let bad = Credentials::from_token("bad");
+    assert!(
+        keys.visible(names, |stream| stream, &bad)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), before + 100);
 }
 
 #[tokio::test]
