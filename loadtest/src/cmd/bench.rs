@@ -14,6 +14,7 @@ use crate::client::viewer::ViewerMedia;
 use crate::driver::plan::Snapshot;
 use crate::driver::{PublisherConfig, Publishers, ViewerConfig, Viewers};
 use crate::measure::floor::{self, Floor};
+use crate::measure::live_floor::{self, LiveFloor};
 use crate::measure::own::OwnReport;
 use crate::measure::process::ServerProcess;
 use crate::measure::server::ServerUse;
@@ -92,8 +93,12 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
         }
         let floor =
             floor::measure(plan, media.audio, *viewers, floor::PACKETS).context("measuring the floor")?;
-        print!("{}", summary(&rounds, &floor));
-        all.push(serde_json::json!({ "viewers": viewers, "rounds": rounds, "floor": floor }));
+        let live = live_floor::measure(plan, media.audio, *viewers, LIVE_FLOOR)
+            .context("measuring the floor in the stream's time")?;
+        print!("{}", summary(&rounds, &floor, &live));
+        all.push(
+            serde_json::json!({ "viewers": viewers, "rounds": rounds, "floor": floor, "live_floor": live }),
+        );
     }
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&all)?)?;
@@ -101,7 +106,10 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
     Ok(valid)
 }
 
-fn summary(rounds: &[Round], floor: &Floor) -> String {
+/// A few keyframe intervals.
+const LIVE_FLOOR: Duration = Duration::from_secs(6);
+
+fn summary(rounds: &[Round], floor: &Floor, live: &LiveFloor) -> String {
     let spread = |value: fn(&Round) -> Option<f64>, digits: usize, unit: &str| {
         let mut values: Vec<f64> = rounds.iter().filter_map(value).collect();
         values.sort_by(f64::total_cmp);
@@ -111,14 +119,24 @@ fn summary(rounds: &[Round], floor: &Floor) -> String {
         (text.join(" / "), middle)
     };
     let (cost, median) = spread(|round| round.server.cpu_us_per_packet, 2, "µs");
-    let ratio = median.map(|median| median / floor.cpu_us_per_packet);
+    let ratio =
+        |floor: f64| table::optional(median.map(|median| median / floor.max(f64::MIN_POSITIVE)), 2, "");
     table::pairs(&[
         ("server CPU per forwarded packet, min/median/max", cost),
         (
             "floor (AES-128-GCM and GSO)",
             format!("{:.2} µs", floor.cpu_us_per_packet),
         ),
-        ("ratio to the floor", table::optional(ratio, 2, "")),
+        ("ratio to the floor", ratio(floor.cpu_us_per_packet)),
+        (
+            "floor in the stream's time, receivers asleep",
+            format!("{:.2} µs", live.cpu_us_per_packet),
+        ),
+        ("ratio to that", ratio(live.cpu_us_per_packet)),
+        (
+            "its latency, p50 / p99",
+            format!("{:.2} ms / {:.2} ms", live.latency_p50_ms, live.latency_p99_ms),
+        ),
         (
             "latency p50",
             spread(|round| round.totals.latency_ms.p50, 2, "ms").0,

@@ -12,6 +12,8 @@ pub struct Meter {
     /// The bucket that is filled, counted from the start.
     current: u64,
     buckets: [u32; BUCKETS],
+    /// When the bucket that is filled ends.
+    until: Instant,
 }
 
 impl Meter {
@@ -20,6 +22,7 @@ impl Meter {
             start: now,
             current: 0,
             buckets: [0; BUCKETS],
+            until: now + BUCKET,
         }
     }
 
@@ -40,7 +43,14 @@ impl Meter {
         bytes as f64 * 8.0 / span.as_secs_f64()
     }
 
+    #[inline]
     fn turn(&mut self, now: Instant) {
+        if now >= self.until {
+            self.begin_bucket(now);
+        }
+    }
+
+    fn begin_bucket(&mut self, now: Instant) {
         let bucket = now.saturating_duration_since(self.start).as_millis() as u64 / BUCKET.as_millis() as u64;
         if bucket > self.current {
             for skipped in (self.current + 1..=bucket).rev().take(BUCKETS) {
@@ -50,5 +60,6 @@ impl Meter {
             }
             self.current = bucket;
         }
+        self.until = self.start + BUCKET * (self.current as u32 + 1);
     }
 }

@@ -4,7 +4,8 @@
 //! - [`track`]: one medium of a viewer: when it starts, with which payload type, what comes next.
 //! - [`adaptation`]: what the viewer's way has room for. [`selector`]: which layer it is to get, by that.
 //! - [`pacer`]: what may go out now, and what waits. [`pacing`]: what goes out over time: bursts, run-ups, probes.
-//! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does. [`runs`]: what is left out.
+//! - [`rewriter`]: sequence numbers and timestamps that go on whatever the source does. [`runs`]: what is left out;
+//!   [`trail`]: both kept where they are at hand.
 //! - [`playout`]: how long the player is to hold pictures back.
 //! - [`wire`]: a packet written and sealed. [`transport`]: its number among all of the viewer's packets.
 //! - [`statistics`]: what a viewer came to, once a second.
@@ -22,6 +23,7 @@ pub mod runs;
 pub mod selector;
 pub mod statistics;
 pub mod track;
+pub mod trail;
 pub mod transport;
 pub mod viewer;
 pub mod wire;

@@ -6,10 +6,10 @@
 //! number stands for can be told later: a packet sent again on the same SSRC must be the same to the byte, as it is
 //! sealed with the same nonce.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::runs::{Run, RunBounds, Runs};
+use super::trail::Trail;
 use crate::core::ids::SeqNo;
 use crate::core::media::Codec;
 use crate::core::route::{LayerBuffer, MediaPacket, SourceKey};
@@ -30,7 +30,7 @@ const MAX_MISALIGNMENT: u64 = 2;
 #[derive(Debug)]
 pub struct Rewriter {
     clock_rate: u64,
-    segments: VecDeque<Segment>,
+    segments: Trail<Segment>,
     /// Number of the first of them.
     first_segment: u32,
     runs: Runs,
@@ -129,7 +129,7 @@ impl Rewriter {
     pub fn new(clock_rate: u32, first_seq: u16, first_timestamp: u32) -> Self {
         Self {
             clock_rate: u64::from(clock_rate),
-            segments: VecDeque::new(),
+            segments: Trail::default(),
             first_segment: 0,
             runs: Runs::default(),
             last: None,
@@ -262,7 +262,7 @@ impl Rewriter {
     /// A newer keyframe came while stored packets were still being sent: what is between is left out, and `packet`
     /// comes next, on the live timeline that the run-up promised.
     pub fn skip_to(&mut self, key: SourceKey, packet: &MediaPacket) {
-        let Some(segment) = self.segments.back().filter(|segment| segment.key == key) else {
+        let Some(segment) = self.segments.latest().filter(|segment| segment.key == key) else {
             return;
         };
         let Timeline::Live { shift, .. } = segment.timeline else {
@@ -379,6 +379,7 @@ impl Rewriter {
         Some((run, SeqNo(incoming)))
     }
 
+    #[inline]
     fn segment(&self, number: u32) -> Option<&Segment> {
         let index = number.wrapping_sub(self.first_segment);
         self.segments.get(usize::try_from(index).ok()?)
@@ -386,7 +387,7 @@ impl Rewriter {
 
     /// The outgoing RTP time of an incoming one, on the live timeline.
     pub fn live_timestamp(&self, key: SourceKey, incoming: u64) -> Option<u32> {
-        let segment = self.segments.back().filter(|segment| segment.key == key)?;
+        let segment = self.segments.latest().filter(|segment| segment.key == key)?;
         match &segment.timeline {
             Timeline::Live { shift, .. } => Some(incoming.wrapping_add(*shift) as u32),
             Timeline::RunUp { .. } => None,
@@ -396,7 +397,7 @@ impl Rewriter {
     /// As [`live_timestamp`](Self::live_timestamp), unwrapped and without what the timeline is late: what belongs to
     /// the same time on another layer should go there.
     pub fn timeline(&self, key: SourceKey, incoming: u64) -> Option<u64> {
-        let segment = self.segments.back().filter(|segment| segment.key == key)?;
+        let segment = self.segments.latest().filter(|segment| segment.key == key)?;
         match &segment.timeline {
             Timeline::Live { shift, .. } => Some(incoming.wrapping_add(*shift).wrapping_sub(segment.skew)),
             Timeline::RunUp { .. } => None,
@@ -421,7 +422,7 @@ impl Rewriter {
 
     /// What the timeline is late.
     fn skew(&self) -> u64 {
-        self.segments.back().map_or(0, |segment| segment.skew)
+        self.segments.latest().map_or(0, |segment| segment.skew)
     }
 
     fn next_picture(&self, packet: &MediaPacket) -> PictureShift {
@@ -469,7 +470,7 @@ impl Rewriter {
     /// The segment's first run goes from its beginning to `until`.
     fn push(&mut self, segment: Segment, until: u64, seq_shift: u64, picture: PictureShift) {
         if self.segments.len() == MAX_SEGMENTS {
-            self.segments.pop_front();
+            self.segments.pop_oldest();
             self.first_segment = self.first_segment.wrapping_add(1);
             self.runs.forget_before(self.first_segment);
         }
@@ -482,7 +483,7 @@ impl Rewriter {
             picture,
             bounds: RunBounds::fixed(self.bounds),
         });
-        self.segments.push_back(segment);
+        self.segments.push(segment);
     }
 }
 

@@ -2,8 +2,7 @@
 //! difference; between two runs are packets that were left out on purpose, so the outgoing numbers have no hole there.
 //! A number within a run stands for its packet for good, whether that has come yet or not.
 
-use std::collections::VecDeque;
-
+use super::trail::Trail;
 use crate::core::route::{MediaPacket, SourceKey};
 use crate::core::rtp::{LayerBounds, PictureShift};
 
@@ -66,7 +65,7 @@ impl Run {
 /// In the order of outgoing numbers.
 #[derive(Debug, Default)]
 pub struct Runs {
-    runs: VecDeque<Run>,
+    runs: Trail<Run>,
 }
 
 impl Runs {
@@ -74,6 +73,7 @@ impl Runs {
         self.runs.clear();
     }
 
+    #[inline]
     pub fn get(&self, index: usize) -> Option<&Run> {
         self.runs.get(index)
     }
@@ -81,7 +81,7 @@ impl Runs {
     /// The run that an incoming number is of.
     #[inline]
     pub fn find(&self, key: SourceKey, seq: u64) -> Option<usize> {
-        self.runs.iter().rposition(|run| run.holds(key, seq))
+        self.runs.rposition(|run| run.holds(key, seq))
     }
 
     /// The run that an outgoing number is of, and the incoming one it stands for.
@@ -100,7 +100,7 @@ impl Runs {
     fn insert(&mut self, index: usize, run: Run) -> usize {
         let full = self.runs.len() >= MAX_RUNS;
         if full {
-            self.runs.pop_front();
+            self.runs.pop_oldest();
         }
         let index = index - usize::from(full && index > 0);
         self.runs.insert(index, run);
@@ -109,15 +109,15 @@ impl Runs {
 
     /// Forgets the runs of segments before this one.
     pub fn forget_before(&mut self, segment: u32) {
-        while self.runs.front().is_some_and(|run| run.segment < segment) {
-            self.runs.pop_front();
+        while self.runs.oldest().is_some_and(|run| run.segment < segment) {
+            self.runs.pop_oldest();
         }
     }
 
     /// What comes next has numbers of its own: no run reaches beyond the last number sent, not even one of a run-up
     /// that was broken off.
     pub fn close(&mut self, last_sent: u64) {
-        for run in &mut self.runs {
+        for run in self.runs.iter_mut() {
             let end = last_sent.wrapping_sub(run.seq_shift).wrapping_add(1);
             run.until = run.until.min(end).max(run.from);
         }

@@ -26,6 +26,12 @@ pub(super) struct Elsewhere {
     sweep_at: usize,
 }
 
+impl Elsewhere {
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+}
+
 impl Engine {
     pub(super) fn demultiplex(&mut self, now: Instant, path: Path, data: &mut [u8]) {
         match self.by_address.get(&path.remote) {
