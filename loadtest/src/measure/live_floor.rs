@@ -157,9 +157,7 @@ fn drain(socket: &Socket, buffers: &mut [Vec<u8>], latency: &mut Histogram<u64>)
     loop {
         let mut slices: [IoSliceMut<'_>; BATCH] = {
             let mut buffers = buffers.iter_mut();
-            std::array::from_fn(|_| {
-                IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..]))
-            })
+            std::array::from_fn(|_| IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..])))
         };
         let received = socket.state.recv((&socket.io).into(), &mut slices, &mut metas);
         let received = received.unwrap_or(0);

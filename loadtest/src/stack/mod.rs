@@ -3,9 +3,10 @@
 //! simulcast.
 //!
 //! - [`connection`]: a peer connection brought to a WHIP or WHEP server.
-//! - [`watch`], [`publish`]: the two clients, each on a runtime of its own.
+//! - [`watch`], [`publish`]: the two clients, many of each in a [`crowd`].
 
 pub mod connection;
+pub mod crowd;
 pub mod publish;
 #[cfg(test)]
 mod tests;

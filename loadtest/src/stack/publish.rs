@@ -1,7 +1,7 @@
 //! Publishers made of the `webrtc` crate.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,14 +14,12 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
 use super::connection::Connection;
+use super::crowd::{Crowd, empty_snapshot, update};
 use crate::client::offer::VideoCodec;
 use crate::client::peer::PeerState;
 use crate::client::publisher::{PublisherMedia, PublisherStats};
-use crate::client::viewer::new_histogram;
 use crate::driver::plan::Snapshot;
 use crate::driver::{clock, http};
-use crate::measure::own::OwnUse;
-use crate::measure::server::ServerUse;
 use crate::source::VideoSource;
 use crate::source::synthetic::{self, Frame, MAX_PAYLOAD};
 
@@ -31,10 +29,8 @@ const AUDIO_TICKS: u32 = 960;
 
 /// Publishers on a runtime of their own.
 pub struct Publishers {
-    runtime: Option<tokio::runtime::Runtime>,
     stats: Vec<Arc<Mutex<PublisherStats>>>,
-    stop: tokio::sync::watch::Sender<bool>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    _crowd: Crowd,
 }
 
 impl Publishers {
@@ -43,82 +39,40 @@ impl Publishers {
             !media.simulcast && !media.obs_like && media.loss == 0.0,
             "publishers of the webrtc crate send one layer, without loss, and heed keyframe requests"
         );
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let (mut stats, mut tasks) = (Vec::new(), Vec::new());
+        let mut crowd = Crowd::new()?;
+        let mut stats = Vec::new();
         for (url, id) in urls.into_iter().zip(0u32..) {
             let own = Arc::new(Mutex::new(PublisherStats::new(url.clone())));
             stats.push(own.clone());
-            let (client, token, media, mut stopped) =
-                (client.clone(), token.clone(), media.clone(), stopped.clone());
-            tasks.push(runtime.spawn(async move {
+            let (http, token, media, mut stop) =
+                (crowd.http.clone(), token.clone(), media.clone(), crowd.stop());
+            crowd.add(async move {
                 let publisher = Publisher {
                     id,
                     media,
                     stats: own.clone(),
                     keyframe_requests: Arc::default(),
                 };
-                let stop = async {
-                    let _ = stopped.wait_for(|stopped| *stopped).await;
-                };
-                let ended = publisher.run(&client, &url, token.as_deref(), stop).await;
+                let ended = publisher.run(&http, &url, token.as_deref(), stop.told()).await;
                 update(&own, |stats| {
                     stats.state = match ended {
                         Ok(()) => PeerState::Closed,
                         Err(reason) => PeerState::Failed(reason),
                     }
                 });
-            }));
-        }
-        Ok(Self {
-            runtime: Some(runtime),
-            stats,
-            stop,
-            tasks,
-        })
-    }
-
-    /// As the load test's own publishers give it; the CPU is that of the whole process.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut own = OwnUse::start();
-        own.cpu_ns = ServerUse::read(std::process::id()).map_or(0, |own| (own.cpu_seconds * 1e9) as u64);
-        Snapshot {
-            at: clock::now().instant,
-            publishers: self
-                .stats
-                .iter()
-                .map(|stats| update(stats, |stats| stats.clone()))
-                .collect(),
-            viewers: Vec::new(),
-            latency: new_histogram(3),
-            impaired_latency: new_histogram(3),
-            own,
-        }
-    }
-}
-
-impl Drop for Publishers {
-    /// Ends every session before the runtime goes.
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-        if let Some(runtime) = self.runtime.take() {
-            let tasks = std::mem::take(&mut self.tasks);
-            runtime.block_on(async move {
-                for task in tasks {
-                    let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
-                }
             });
-            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+        Ok(Self { stats, _crowd: crowd })
+    }
+
+    /// As the load test's own publishers give it.
+    pub fn snapshot(&self) -> Snapshot {
+        let stats = self.stats.iter();
+        Snapshot {
+            publishers: stats.map(|stats| update(stats, |stats| stats.clone())).collect(),
+            ..empty_snapshot()
         }
     }
-}
-
-fn update<T>(stats: &Mutex<PublisherStats>, change: impl FnOnce(&mut PublisherStats) -> T) -> T {
-    change(&mut stats.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 struct Publisher {

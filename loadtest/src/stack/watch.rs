@@ -1,6 +1,6 @@
 //! Viewers made of the `webrtc` crate.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -10,6 +10,7 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::connection::Connection;
+use super::crowd::{Crowd, empty_snapshot, update};
 use crate::client::behaviour::Kind;
 use crate::client::keyframe;
 use crate::client::offer::{Feedback, VideoCodec};
@@ -19,8 +20,6 @@ use crate::client::track::{Arrival, Piece, Track};
 use crate::client::viewer::{Now, ViewerStats, new_histogram};
 use crate::driver::plan::Snapshot;
 use crate::driver::{ViewerConfig, clock, http};
-use crate::measure::own::OwnUse;
-use crate::measure::server::ServerUse;
 use crate::source::stamp::Stamp;
 
 /// Between two requests for a keyframe.
@@ -28,10 +27,8 @@ const PLI_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Viewers on a runtime of their own.
 pub struct Viewers {
-    runtime: Option<tokio::runtime::Runtime>,
     seen: Vec<Arc<Mutex<Seen>>>,
-    stop: tokio::sync::watch::Sender<bool>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    _crowd: Crowd,
 }
 
 /// What one viewer has seen.
@@ -59,21 +56,16 @@ impl Viewers {
                 "viewers of the webrtc crate are neither slow, lossy nor stalled, and on no limited line"
             );
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let (mut seen, mut tasks) = (Vec::new(), Vec::new());
+        let mut crowd = Crowd::new()?;
+        let mut seen = Vec::new();
         for arrival in config.arrivals {
             let viewer = Arc::new(Mutex::new(Seen::new(arrival.url.clone())));
             seen.push(viewer.clone());
-            let (client, token, media) = (client.clone(), config.token.clone(), config.media.clone());
-            let mut stopped = stopped.clone();
-            tasks.push(runtime.spawn(async move {
+            let (http, token, media) = (crowd.http.clone(), config.token.clone(), config.media.clone());
+            let mut stop = crowd.stop();
+            crowd.add(async move {
                 tokio::time::sleep(arrival.at).await;
-                if *stopped.borrow() {
+                if stop.is_told() {
                     return;
                 }
                 let stay = async {
@@ -83,7 +75,7 @@ impl Viewers {
                     }
                 };
                 let leave = async {
-                    tokio::select! { () = stay => {}, _ = stopped.wait_for(|stopped| *stopped) => {} }
+                    tokio::select! { () = stay => {}, () = stop.told() => {} }
                 };
                 let kinds = [
                     (!media.video.is_empty(), RtpCodecKind::Video),
@@ -93,68 +85,27 @@ impl Viewers {
                     .into_iter()
                     .filter(|(wanted, _)| *wanted)
                     .map(|(_, kind)| kind);
-                watch(
-                    &viewer,
-                    &client,
-                    &arrival.url,
-                    token.as_deref(),
-                    kinds.collect(),
-                    leave,
-                )
-                .await;
-            }));
+                let (url, token) = (&arrival.url, token.as_deref());
+                watch(&viewer, &http, url, token, kinds.collect(), leave).await;
+            });
         }
-        Ok(Self {
-            runtime: Some(runtime),
-            seen,
-            stop,
-            tasks,
-        })
+        Ok(Self { seen, _crowd: crowd })
     }
 
-    /// As the load test's own viewers give it; the CPU is that of the whole process.
+    /// As the load test's own viewers give it.
     pub fn snapshot(&self) -> Snapshot {
-        let at = clock::now().instant;
-        let mut own = OwnUse::start();
-        own.cpu_ns = ServerUse::read(std::process::id()).map_or(0, |own| (own.cpu_seconds * 1e9) as u64);
-        let mut snapshot = Snapshot {
-            at,
-            publishers: Vec::new(),
-            viewers: Vec::new(),
-            latency: new_histogram(3),
-            impaired_latency: new_histogram(3),
-            own,
-        };
+        let mut snapshot = empty_snapshot();
         for seen in &self.seen {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if seen.posted.is_some() {
-                snapshot.viewers.push(seen.stats(at));
-                let _ = snapshot.latency.add(&seen.latency);
-            }
+            update(seen, |seen| {
+                if seen.posted.is_some() {
+                    snapshot.viewers.push(seen.stats(snapshot.at));
+                    let _ = snapshot.latency.add(&seen.latency);
+                }
+            });
         }
         snapshot.own.datagrams = snapshot.viewers.iter().map(ViewerStats::packets).sum();
         snapshot
     }
-}
-
-impl Drop for Viewers {
-    /// Ends every session before the runtime goes.
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-        if let Some(runtime) = self.runtime.take() {
-            let tasks = std::mem::take(&mut self.tasks);
-            runtime.block_on(async move {
-                for task in tasks {
-                    let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
-                }
-            });
-            runtime.shutdown_timeout(Duration::from_secs(1));
-        }
-    }
-}
-
-fn update<T>(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen) -> T) -> T {
-    change(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Watches until `leave` is over, or the connection is.

@@ -23,7 +23,7 @@ pub mod runs;
 pub mod selector;
 pub mod statistics;
 pub mod track;
-pub mod trail;
+mod trail;
 pub mod transport;
 pub mod viewer;
 pub mod wire;

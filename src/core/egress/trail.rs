@@ -92,7 +92,11 @@ impl<T> Trail<T> {
 
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.earlier.retain(&mut keep);
-        self.latest = self.latest.take().filter(keep).or_else(|| self.earlier.pop_back());
+        self.latest = self
+            .latest
+            .take()
+            .filter(keep)
+            .or_else(|| self.earlier.pop_back());
     }
 
     pub fn clear(&mut self) {
