@@ -140,6 +140,86 @@ fn role_name(role: SessionRole) -> &'static str {
     }
 }
 
+/// All viewers together, by their workers' latest reports.
+#[derive(Debug, Default)]
+pub struct Viewers {
+    /// bit/s.
+    pub bitrate: u64,
+    /// Those that lose more than [`LOSSY`].
+    pub lossy: u64,
+    /// Those whose line carries sound alone.
+    pub paused: u64,
+    /// Payloads kept for retransmission and instant start.
+    pub stored_bytes: usize,
+    loss: f64,
+    losses: u32,
+    round_trips: Duration,
+    measured: u32,
+}
+
+impl Viewers {
+    pub fn sum(control: &Control) -> Self {
+        let mut sum = Self::default();
+        for report in control.worker_reports() {
+            sum.stored_bytes += report.stored_bytes;
+            for session in report.sessions.values() {
+                let MediaReport::Viewer(viewer) = &session.media else {
+                    continue;
+                };
+                sum.bitrate += viewer.bitrate.0;
+                sum.paused += u64::from(viewer.video_paused);
+                if let Some(loss) = viewer.loss {
+                    sum.lossy += u64::from(loss > LOSSY);
+                    sum.loss += f64::from(loss);
+                    sum.losses += 1;
+                }
+                if let Some(rtt) = viewer.rtt {
+                    sum.round_trips += rtt;
+                    sum.measured += 1;
+                }
+            }
+        }
+        sum
+    }
+
+    pub fn mean_round_trip(&self) -> Option<Duration> {
+        self.round_trips.checked_div(self.measured)
+    }
+
+    /// 0 to 1.
+    pub fn mean_loss(&self) -> Option<f64> {
+        (self.losses > 0).then(|| self.loss / f64::from(self.losses))
+    }
+}
+
+/// This process, as Linux tells it; elsewhere there is nothing.
+#[derive(Debug, Default)]
+pub struct Process {
+    pub resident_bytes: Option<u64>,
+    pub cpu_seconds: Option<f64>,
+}
+
+impl Process {
+    pub fn read() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = status.lines().find_map(|line| {
+            let kilobytes = line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?;
+            kilobytes.parse::<u64>().ok()
+        });
+        // After the name in parentheses, the 12th and 13th field are hundredths of a second (proc(5)).
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let spent = stat.rsplit_once(") ").and_then(|(_, rest)| {
+            let mut fields = rest.split(' ').skip(11);
+            let mut ticks = || fields.next()?.parse::<f64>().ok();
+            Some((ticks()? + ticks()?) / 100.0)
+        });
+        Self {
+            resident_bytes: resident.map(|kilobytes| kilobytes * 1024),
+            cpu_seconds: spent,
+        }
+    }
+}
+
 /// Everything, as text.
 pub fn scrape(control: &Control) -> String {
     let mut text = String::with_capacity(32 * 1024);
@@ -268,46 +348,30 @@ impl Gather<'_> {
     }
 
     fn viewers(&mut self, control: &Control) {
-        let (mut lossy, mut paused, mut bitrate, mut stored) = (0u64, 0u64, 0, 0);
-        let (mut trips, mut measured) = (Duration::ZERO, 0u32);
-        for report in control.worker_reports() {
-            stored += report.stored_bytes;
-            for session in report.sessions.values() {
-                let MediaReport::Viewer(viewer) = &session.media else {
-                    continue;
-                };
-                bitrate += viewer.bitrate.0;
-                lossy += u64::from(viewer.loss.is_some_and(|loss| loss > LOSSY));
-                paused += u64::from(viewer.video_paused);
-                if let Some(rtt) = viewer.rtt {
-                    trips += rtt;
-                    measured += 1;
-                }
-            }
-        }
+        let viewers = Viewers::sum(control);
         let none = Labels::new;
-        let mean = trips.checked_div(measured).unwrap_or_default().as_secs_f64();
+        let mean = viewers.mean_round_trip().unwrap_or_default().as_secs_f64();
         for (name, help, value) in [
             (
                 "viewers_lossy",
                 "Viewers that lose more than 2 % of their packets",
-                lossy as f64,
+                viewers.lossy as f64,
             ),
             (
                 "viewers_video_paused",
                 "Viewers whose line carries sound alone",
-                paused as f64,
+                viewers.paused as f64,
             ),
             (
                 "viewers_bitrate_bits_per_second",
                 "What all viewers are sent",
-                bitrate as f64,
+                viewers.bitrate as f64,
             ),
             ("viewers_round_trip_mean_seconds", "To viewers and back", mean),
             (
                 "stored_bytes",
                 "Payloads kept for retransmission and instant start",
-                stored as f64,
+                viewers.stored_bytes as f64,
             ),
         ] {
             self.gauge(name, help, none(), value);
@@ -368,37 +432,20 @@ impl Gather<'_> {
         );
     }
 
-    /// Linux tells; elsewhere there is nothing.
     fn process(&mut self) {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let resident = status.lines().find_map(|line| {
-            let kilobytes = line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?;
-            kilobytes.parse::<f64>().ok()
-        });
-        if let Some(resident) = resident {
+        let process = Process::read();
+        if let Some(resident) = process.resident_bytes {
             let help = "Memory of the process";
             self.gauge(
                 "process_resident_memory_bytes",
                 help,
                 Labels::new(),
-                resident * 1024.0,
+                resident as f64,
             );
         }
-        // After the name in parentheses, the 12th and 13th field are hundredths of a second (proc(5)).
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let ticks: Vec<f64> = stat
-            .rsplit_once(") ")
-            .map(|(_, rest)| {
-                rest.split(' ')
-                    .skip(11)
-                    .take(2)
-                    .filter_map(|field| field.parse().ok())
-                    .collect()
-            })
-            .unwrap_or_default();
-        if let [user, system] = ticks[..] {
+        if let Some(spent) = process.cpu_seconds {
             let seconds = Counter::<f64, std::sync::atomic::AtomicU64>::default();
-            seconds.inc_by((user + system) / 100.0);
+            seconds.inc_by(spent);
             let help = "Processor time of the process";
             self.0
                 .register_with_unit("process_cpu", help, Unit::Seconds, seconds);

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
-import type { Plugin } from 'vite';
+import type { HtmlTagDescriptor, Plugin } from 'vite';
 
 /** The cargo build names a folder in its own output directory; `npm run build` alone writes to dist/. */
 export const outDir = process.env.SHIBUKI_PAGES_OUT ?? 'dist';
@@ -21,6 +21,41 @@ export function routes(): Plugin {
         if (page) request.url = `/${page}.html`;
         next();
       });
+    },
+  };
+}
+
+/** What every page has, so that a page's own file holds what is its own. */
+export function frame(): Plugin {
+  return {
+    name: 'shibuki-frame',
+    transformIndexHtml: {
+      order: 'pre',
+      handler: (html, { filename }) => {
+        const tags: HtmlTagDescriptor[] = [
+          { tag: 'meta', attrs: { charset: 'utf-8' } },
+          {
+            tag: 'meta',
+            attrs: { name: 'viewport', content: 'width=device-width, initial-scale=1, viewport-fit=cover' },
+          },
+          { tag: 'meta', attrs: { name: 'color-scheme', content: 'light dark' } },
+          { tag: 'link', attrs: { rel: 'icon', type: 'image/svg+xml', href: '/src/icon.svg' } },
+        ];
+        // The embedded player is alone in its page.
+        if (!filename.endsWith('embed.html'))
+          tags.push({ tag: 'link', attrs: { rel: 'stylesheet', href: '/src/style.css' } });
+        if (html.includes('<script')) {
+          tags.push(
+            { tag: 'div', attrs: { id: 'app' }, injectTo: 'body' },
+            {
+              tag: 'noscript',
+              children: '<p>This page needs JavaScript: it plays and sends live video.</p>',
+              injectTo: 'body',
+            },
+          );
+        }
+        return tags;
+      },
     },
   };
 }

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import { defineConfig } from 'vite';
-import { outDir, precompress, routes, target } from './plugins.ts';
+import { frame, outDir, precompress, routes, target } from './plugins.ts';
 
 const pages = ['index', 'publish', 'watch', 'embed', 'wall', 'console', '404'];
 
 export default defineConfig({
-  plugins: [routes(), precompress()],
+  plugins: [routes(), frame(), precompress()],
   appType: 'mpa',
   build: {
     outDir,

@@ -22,7 +22,7 @@ const ALLOW_HEADERS: HeaderValue =
     HeaderValue::from_static("Authorization, Content-Type, If-Match, ETag, Link");
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, GET, HEAD, POST, PATCH, DELETE");
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Location, Link, ETag, Accept-Post, Accept-Patch, Retry-After, WWW-Authenticate",
+    "Location, Link, ETag, Accept-Post, Accept-Patch, Retry-After, WWW-Authenticate, Access-Control-Allow-Methods",
 );
 /// Chromium caches a preflight for at most two hours, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
@@ -65,6 +65,7 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 /// in a way the page can read.
 pub(super) async fn apply(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
     let preflight = is_preflight(request.method(), request.headers());
+    let options = request.method() == Method::OPTIONS;
     let allowed = origins.allowed(request.headers().get(header::ORIGIN));
     let mut response = next.run(request).await;
     if preflight && !response.status().is_success() {
@@ -77,8 +78,11 @@ pub(super) async fn apply(State(origins): State<Arc<Origins>>, request: Request,
     let Some(allowed) = allowed else { return response };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSE_HEADERS);
-    if preflight {
+    // Some clients send an OPTIONS of their own and read there whether PATCH, and so trickling, is possible.
+    if options {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
+    }
+    if preflight {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }

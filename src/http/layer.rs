@@ -43,7 +43,7 @@ pub(super) struct Wish {
 }
 
 pub(super) fn resource() -> MethodRouter<App> {
-    axum::routing::post(choose).options(options)
+    axum::routing::post(choose).delete(give_up).options(options)
 }
 
 /// The `Link` header's value for a viewer's `201`.
@@ -69,6 +69,19 @@ async fn choose(
         let request = read(&headers, &body)?;
         app.control.choose_layer(&id, &request).map_err(refusal)
     });
+    answer(outcome)
+}
+
+/// What older drafts have instead of a POST that names no layer.
+async fn give_up(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
+    let outcome = permitted(&app, &id, &headers, &uri).await.and_then(|(id, _)| {
+        let request = LayerRequest::default();
+        app.control.choose_layer(&id, &request).map_err(refusal)
+    });
+    answer(outcome)
+}
+
+fn answer(outcome: Result<(), Problem>) -> Response {
     match outcome {
         Ok(()) => StatusCode::OK.into_response(),
         Err(problem) => problem.into_response(),

@@ -271,6 +271,37 @@ async fn statistics_come_every_second_where_they_are_asked_for() {
         let (name, data) = events.next().await.unwrap();
         assert_eq!((name.as_str(), &data["sessions"]), ("statistics", &json!(1)));
         assert_eq!(data["streams"][0]["name"], "live");
+        assert_eq!(data["draining"], false);
+        assert!(data["server"]["memoryBytes"].as_u64().unwrap() > 1 << 20, "{data}");
+        assert_eq!(data["server"]["viewersLoss"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn sessions_come_every_second_of_a_stream_or_alone() {
+    let server = Server::open().await;
+    let (viewer, _) = server.session("/whep/live", WATCH).await;
+    let (publisher, _) = server.session("/whip/live", OBS).await;
+    server.connect(&publisher);
+    server.session("/whep/other", WATCH).await;
+    let id = |location: &str| location.strip_prefix("/session/").unwrap()[..16].to_owned();
+    let of_stream = "/api/v1/events?names=sessions&stream=live".to_owned();
+    let of_one = format!("/api/v1/events?names=sessions&session={}", id(&viewer));
+    for (path, expected) in [
+        // The publisher first, though it came later.
+        (of_stream, vec![id(&publisher), id(&viewer)]),
+        (of_one, vec![id(&viewer)]),
+        ("/api/v1/events?names=sessions&stream=.x".to_owned(), vec![]),
+        ("/api/v1/events?names=sessions&session=0".to_owned(), vec![]),
+    ] {
+        let mut events = Events::open(&server, &path).await;
+        for _ in 0..2 {
+            let (name, data) = events.next().await.unwrap();
+            assert_eq!((name.as_str(), &data["total"]), ("sessions", &json!(expected.len())));
+            let ids = data["sessions"].as_array().unwrap().iter();
+            let ids: Vec<_> = ids.map(|session| session["id"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(ids, expected, "{path}");
+        }
     }
 }
 

@@ -51,7 +51,10 @@ async fn point_61_a_layer_is_chosen_by_rid_and_given_up_again() {
         assert_eq!((reply.status, reply.text.as_str()), (200, ""), "{wish}");
         reply.has_cors();
     }
-    let options = server.send("OPTIONS", &format!("{session}/layer"), &[], "").await;
+    let path = format!("{session}/layer");
+    let given_up = server.send("DELETE", &path, &[], "").await;
+    assert_eq!((given_up.status, given_up.text.as_str()), (200, ""));
+    let options = server.send("OPTIONS", &path, &[], "").await;
     assert_eq!(
         (options.status, options.header("accept-post")),
         (204, "application/json")

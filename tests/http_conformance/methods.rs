@@ -78,6 +78,9 @@ async fn point_23_options_names_what_is_accepted_and_needs_no_key() {
             let reply = server.send("OPTIONS", path, headers, "").await;
             assert_eq!(reply.status, 204, "{path}");
             assert_eq!(reply.header("accept-post"), "application/sdp");
+            // A client that asks by itself, beside the browser's preflight, reads here that it may trickle.
+            let methods = reply.header("access-control-allow-methods");
+            assert!(methods.contains("PATCH"), "{methods}");
             reply.has_cors();
         }
     }

@@ -246,6 +246,7 @@ impl Reply {
             "Accept-Patch",
             "Retry-After",
             "WWW-Authenticate",
+            "Access-Control-Allow-Methods",
         ] {
             assert!(
                 exposed.split(", ").any(|header| header == name),

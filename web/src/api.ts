@@ -8,6 +8,8 @@ export interface Stream {
   audio: { codec: string } | null;
   /** RFC 3339; null while nobody publishes. */
   since: string | null;
+  /** What viewers do not get, although it is published. */
+  muted: { audio: boolean; video: boolean };
   publisher?: PublisherReport;
   findings?: Finding[];
 }

@@ -1,4 +1,5 @@
-import { Problem, problemFrom } from './problem';
+import { Backoff } from './backoff';
+import { asProblem, Problem, problemFrom } from './problem';
 
 export interface ServerEvent {
   id: string;
@@ -58,5 +59,34 @@ export async function readEvents(
   } catch (error) {
     if (error instanceof Problem) throw error;
     throw new Problem('network');
+  }
+}
+
+/**
+ * Reads an event stream again and again until `signal` is aborted. `problem` hears why it broke off; where only a person
+ * can change that, this was the last try.
+ */
+export async function followEvents(
+  url: string,
+  key: string,
+  signal: AbortSignal,
+  on: { event: (event: ServerEvent) => void; problem: (problem: Problem) => void },
+): Promise<void> {
+  const backoff = new Backoff();
+  while (!signal.aborted) {
+    let problem = new Problem('network');
+    try {
+      await readEvents(url, key, '', signal, (event) => {
+        backoff.reset();
+        on.event(event);
+      });
+    } catch (error) {
+      problem = asProblem(error);
+    }
+    if (signal.aborted) return;
+    on.problem(problem);
+    if (problem.final) return;
+    const delay = Math.max(backoff.next(), problem.retryAfter ?? 0);
+    await new Promise((resolve) => setTimeout(resolve, delay));
   }
 }

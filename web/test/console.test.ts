@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { History, parseMetrics, Rates } from '../src/console/model';
+import { History, Rates } from '../src/console/model';
 import { EventParser } from '../src/sse';
 
 describe('an event stream', () => {
@@ -20,23 +20,17 @@ describe('an event stream', () => {
   });
 });
 
-describe('metrics', () => {
-  it('are summed over their labels', () => {
-    const text =
-      '# HELP a b\n# TYPE a counter\na{x="1"} 2\na{x="} 9"} 3\nb 1.5e3 1700000000\nbroken\nc{le="+Inf"} NaN\n';
-    const metrics = parseMetrics(text);
-    expect(metrics.get('a')).toBe(5);
-    expect(metrics.get('b')).toBe(1500);
-    expect(metrics.has('c')).toBe(false);
-  });
-
+describe('totals', () => {
   it('become rates, but not across a restart', () => {
     const rates = new Rates();
     expect(rates.rate('n', 10, 100)).toBeNull();
     expect(rates.rate('n', 12, 300)).toBe(100);
     expect(rates.rate('n', 14, 50)).toBeNull();
     expect(rates.rate('n', 15, 60)).toBe(10);
-    expect(rates.rate('n', 16, undefined)).toBeNull();
+    expect(rates.rate('n', 16, null)).toBeNull();
+    // Ten seconds are what they are taken over.
+    expect(rates.rate('n', 24, 250)).toBe(20);
+    expect(rates.rate('n', 25, 260)).toBe(20);
   });
 });
 

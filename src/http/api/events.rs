@@ -17,18 +17,23 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use utoipa::{IntoParams, ToSchema};
 
-use super::contract::{Finding, ProblemJson, Stream, rfc3339};
+use super::contract::{Finding, ProblemJson, Session, Stream, rfc3339};
 use super::operator::Operator;
 use super::paging;
-use crate::control::{Control, Event, Farewell, What};
+use crate::control::{Control, Event, Farewell, SessionFilter, SessionRole, SessionView, What};
+use crate::core::ids::StreamName;
+use crate::core::statistics::MediaReport;
 use crate::http::problem::Problem;
 use crate::http::router::App;
 use crate::http::sse::stream_response;
+use crate::metrics;
 
-/// How often `statistics` come.
+/// How often `statistics` and `sessions` come.
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
 /// Streams in one `statistics`; the API's lists have the others.
 const MAX_STREAMS: usize = 500;
+/// Sessions in one `sessions`: what somebody can look at.
+const MAX_SESSIONS: usize = 100;
 
 /// Something that happened. The same to readers of `/api/v1/events`, as `data`, and to webhooks, as body.
 #[derive(Clone, Serialize, ToSchema)]
@@ -125,6 +130,7 @@ pub(crate) const NAMES: [&str; 8] = [
     "drain-ended",
 ];
 const STATISTICS: &str = "statistics";
+const SESSIONS: &str = "sessions";
 
 impl EventJson {
     pub fn new(event: &Event) -> Self {
@@ -208,8 +214,40 @@ pub(super) struct StatisticsJson {
     #[schema(format = DateTime)]
     at: String,
     sessions: usize,
+    /// No new sessions are taken.
+    draining: bool,
     /// At most 500, by name.
     streams: Vec<Stream>,
+    server: ServerJson,
+}
+
+/// The server as a whole; the same values as `/metrics` has. What grows only is a total since the start.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ServerJson {
+    /// Processor time of the process, in seconds; null where the system does not tell.
+    cpu_seconds: Option<f64>,
+    /// Memory of the process, in bytes; null where the system does not tell.
+    memory_bytes: Option<u64>,
+    datagrams_sent: u64,
+    /// What all viewers are sent now, in bit/s.
+    viewers_bitrate: u64,
+    /// Mean of the latest receiver reports, 0 to 1; null without any.
+    viewers_loss: Option<f64>,
+    /// Mean to viewers and back; null without any.
+    viewers_round_trip_ms: Option<f64>,
+}
+
+/// Sessions as they are, once a second: `data` of the event `sessions`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SessionsJson {
+    #[schema(format = DateTime)]
+    at: String,
+    /// How many there are of those asked for.
+    total: usize,
+    /// At most 100: publishers, then the viewers that fare worst.
+    sessions: Vec<Session>,
 }
 
 /// Which events.
@@ -218,15 +256,17 @@ pub(super) struct StatisticsJson {
 pub(super) struct EventQuery {
     /// Only of this stream, beside those of no stream.
     stream: Option<String>,
-    /// Only these, separated by commas. All if left out, but `statistics` only where it is named.
+    /// In `sessions` only this one, by its id.
+    session: Option<String>,
+    /// Only these, separated by commas. All if left out, but `statistics` and `sessions` only where they are named.
     names: Option<String>,
 }
 
 /// What happens, as server-sent events.
 ///
-/// Each event's name is the `event` of its data; its data is an `EventJson` in one line. Two more: `statistics`, once a
-/// second where it is asked for (`StatisticsJson`), and `missed` (`{"missed": n}`) to a reader that was too slow: ask
-/// for the lists again then. For operators.
+/// Each event's name is the `event` of its data; its data is an `EventJson` in one line. Three more: `statistics` and
+/// `sessions`, once a second where they are asked for (`StatisticsJson`, `SessionsJson`), and `missed`
+/// (`{"missed": n}`) to a reader that was too slow: ask for the lists again then. For operators.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events", params(EventQuery), security((), ("key" = [])),
     responses(
@@ -245,10 +285,10 @@ pub(super) async fn events(State(app): State<App>, _: Operator, uri: Uri) -> Res
         .flat_map(|names| names.split(','))
         .map(|name| name.trim().to_owned())
         .collect();
-    let known = |name: &String| NAMES.contains(&name.as_str()) || name == STATISTICS;
+    let known = |name: &String| NAMES.contains(&name.as_str()) || name == STATISTICS || name == SESSIONS;
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
         let detail = format!(
-            "there is no event {unknown:?}; there are {STATISTICS}, {}",
+            "there is no event {unknown:?}; there are {STATISTICS}, {SESSIONS}, {}",
             NAMES.join(", ")
         );
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
@@ -259,10 +299,12 @@ pub(super) async fn events(State(app): State<App>, _: Operator, uri: Uri) -> Res
         events: app.control.listen(),
         farewell: app.control.farewell(),
         statistics: names.iter().any(|name| name == STATISTICS),
+        sessions: names.iter().any(|name| name == SESSIONS),
         control: app.control.clone(),
         ticks,
         names,
         stream: query.stream,
+        session: query.session,
         ready: VecDeque::new(),
         finished: false,
         _permit: app.event_stream()?,
@@ -283,8 +325,10 @@ struct Reader {
     control: Control,
     ticks: Interval,
     statistics: bool,
+    sessions: bool,
     names: Vec<String>,
     stream: Option<String>,
+    session: Option<String>,
     ready: VecDeque<sse::Event>,
     finished: bool,
     _permit: OwnedSemaphorePermit,
@@ -309,11 +353,19 @@ impl Reader {
                 Ok(()) = self.farewell.changed() => {
                     self.finished = *self.farewell.borrow_and_update() == Farewell::ComeBack;
                 }
-                _ = self.ticks.tick(), if self.statistics => {
-                    let statistics = statistics(&self.control, self.stream.as_deref());
-                    self.push(STATISTICS, None, &serde_json::to_value(statistics).unwrap_or_default());
-                }
+                _ = self.ticks.tick(), if self.statistics || self.sessions => self.look(),
             }
+        }
+    }
+
+    fn look(&mut self) {
+        if self.statistics {
+            let statistics = statistics(&self.control, self.stream.as_deref());
+            self.push(STATISTICS, None, &serde_json::to_value(statistics).unwrap_or_default());
+        }
+        if self.sessions {
+            let sessions = sessions(&self.control, self.stream.as_deref(), self.session.as_deref());
+            self.push(SESSIONS, None, &serde_json::to_value(sessions).unwrap_or_default());
         }
     }
 
@@ -353,6 +405,57 @@ fn statistics(control: &Control, only: Option<&str>) -> StatisticsJson {
     StatisticsJson {
         at: rfc3339(control.now()),
         sessions: control.session_count(),
+        draining: control.draining().is_some(),
         streams: views.map(|view| Stream::new(&view)).collect(),
+        server: ServerJson::new(control),
+    }
+}
+
+impl ServerJson {
+    fn new(control: &Control) -> Self {
+        let viewers = metrics::Viewers::sum(control);
+        let process = metrics::Process::read();
+        let counters = control.worker_counters();
+        Self {
+            cpu_seconds: process.cpu_seconds,
+            memory_bytes: process.resident_bytes,
+            datagrams_sent: counters.iter().map(|counters| counters.datagrams_out).sum(),
+            viewers_bitrate: viewers.bitrate,
+            viewers_loss: viewers.mean_loss(),
+            viewers_round_trip_ms: viewers.mean_round_trip().map(|trip| trip.as_secs_f64() * 1000.0),
+        }
+    }
+}
+
+/// A stream's name that cannot be one has no sessions, and neither has a session that is over.
+fn sessions(control: &Control, stream: Option<&str>, session: Option<&str>) -> SessionsJson {
+    let stream: Option<Option<StreamName>> = stream.map(|name| name.parse().ok());
+    let ids = match (session, stream) {
+        (Some(session), _) => control.by_public(session).into_iter().collect(),
+        (None, Some(None)) => Vec::new(),
+        (None, stream) => control.matching(&SessionFilter {
+            stream: stream.flatten(),
+            ..SessionFilter::default()
+        }),
+    };
+    let mut views: Vec<_> = ids.into_iter().filter_map(|id| control.view(id)).collect();
+    let total = views.len();
+    // Stable: among equals the oldest comes first, as the lists have them.
+    views.sort_by(|a, b| trouble(b).total_cmp(&trouble(a)));
+    SessionsJson {
+        at: rfc3339(control.now()),
+        total,
+        sessions: views.iter().take(MAX_SESSIONS).map(Session::new).collect(),
+    }
+}
+
+/// Publishers first, then viewers by what they miss.
+fn trouble(view: &SessionView) -> f32 {
+    match (view.role, view.report.as_ref().map(|report| &report.media)) {
+        (SessionRole::Publisher, _) => f32::INFINITY,
+        (_, Some(MediaReport::Viewer(viewer))) => {
+            f32::from(u8::from(viewer.video_paused)) + viewer.loss.unwrap_or_default()
+        }
+        _ => 0.0,
     }
 }

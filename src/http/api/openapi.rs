@@ -37,7 +37,7 @@ use super::{drain, events, server, sessions, streams};
         (name = "events", description = "What happens, as it happens"),
         (name = "server", description = "The server itself"),
     ),
-    components(schemas(events::StatisticsJson)),
+    components(schemas(events::StatisticsJson, events::SessionsJson)),
     modifiers(&Key),
 )]
 struct Api;

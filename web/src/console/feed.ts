@@ -1,9 +1,8 @@
-import { ask, type Stream, streams } from '../api';
-import { Backoff } from '../backoff';
+import type { Stream } from '../api';
 import { Emitter } from '../events';
-import { asProblem, Problem } from '../problem';
-import { readEvents, type ServerEvent } from '../sse';
-import { History, parseMetrics, Rates } from './model';
+import type { Problem } from '../problem';
+import { followEvents, type ServerEvent } from '../sse';
+import { History, Rates, type ServerFigures } from './model';
 
 /** Something that happened, as the server tells it. */
 export interface Happening {
@@ -17,6 +16,14 @@ export interface Happening {
   reason?: string;
   redirect?: string | null;
   finding?: { code: string; advice: string };
+}
+
+interface Statistics {
+  at: string;
+  sessions: number;
+  draining: boolean;
+  streams: Stream[];
+  server: ServerFigures;
 }
 
 interface FeedEvents {
@@ -37,8 +44,6 @@ const HAPPENINGS = [
 ];
 /** Happenings that are kept, the newest first. */
 const KEPT = 300;
-/** How often the metrics are read, ms: for what events do not carry. */
-const METRICS = 5000;
 
 /** What the server does, followed by its events until `stop`. */
 export class Feed extends Emitter<FeedEvents> {
@@ -54,7 +59,7 @@ export class Feed extends Emitter<FeedEvents> {
   #key: string;
   #stopped = new AbortController();
   #rates = new Rates();
-  #metrics: Record<string, number | null> = {};
+  #seconds = 0;
 
   constructor(key: string) {
     super();
@@ -62,60 +67,21 @@ export class Feed extends Emitter<FeedEvents> {
   }
 
   start(): void {
-    void this.#follow();
-    void this.#readMetrics();
+    const names = [...HAPPENINGS, 'statistics'].join();
+    void followEvents(`/api/v1/events?names=${names}`, this.#key, this.#stopped.signal, {
+      event: (event) => this.#take(event),
+      problem: (problem) => this.emit('problem', problem),
+    });
   }
 
   stop(): void {
     this.#stopped.abort();
   }
 
-  async #follow(): Promise<void> {
-    const { signal } = this.#stopped;
-    const backoff = new Backoff();
-    const names = [...HAPPENINGS, 'statistics'].join();
-    while (!signal.aborted) {
-      let problem = new Problem('network');
-      try {
-        await readEvents(`/api/v1/events?names=${names}`, this.#key, '', signal, (event) => {
-          backoff.reset();
-          this.#take(event);
-        });
-      } catch (error) {
-        problem = asProblem(error);
-      }
-      if (signal.aborted) return;
-      if (problem.status === 404 || problem.status === 400) return this.#poll();
-      this.emit('problem', problem);
-      if (problem.final) return;
-      const delay = Math.max(backoff.next(), problem.retryAfter ?? 0);
-      await new Promise((resolve) => setTimeout(resolve, delay));
-    }
-  }
-
-  /** For a server that has no events. */
-  async #poll(): Promise<void> {
-    const { signal } = this.#stopped;
-    while (!signal.aborted) {
-      try {
-        const list = await streams(this.#key);
-        const viewers = sum(list.map(({ viewers }) => viewers));
-        const at = new Date().toISOString();
-        const publishers = list.filter(({ publishing }) => publishing).length;
-        this.#statistics({ at, sessions: viewers + publishers, streams: list });
-        this.emit('problem', null);
-        this.emit('change', null);
-      } catch (error) {
-        this.emit('problem', asProblem(error));
-      }
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-    }
-  }
-
   #take({ name, data }: ServerEvent): void {
     const value: unknown = JSON.parse(data);
     if (typeof value !== 'object' || value === null) return;
-    if (name === 'statistics') this.#statistics(value as { at: string; sessions: number; streams: Stream[] });
+    if (name === 'statistics') this.#statistics(value as Statistics);
     else if (HAPPENINGS.includes(name)) {
       const happening = value as Happening;
       this.happenings = [happening, ...this.happenings].slice(0, KEPT);
@@ -126,22 +92,33 @@ export class Feed extends Emitter<FeedEvents> {
     this.emit('change', null);
   }
 
-  #statistics({ at, sessions, streams }: { at: string; sessions: number; streams: Stream[] }): void {
+  #statistics({ at, sessions, draining, streams, server }: Statistics): void {
     this.streams = streams;
     this.sessions = sessions;
-    this.tick += 1;
-    // Every second one is kept: an hour then fits in 1,800 samples.
-    if (this.tick % 2 === 0) return;
+    this.draining = draining;
     const time = Date.parse(at) / 1000;
+    const cpu = this.#rates.rate('cpu', time, server.cpuSeconds);
+    const packets = this.#rates.rate('packets', time, server.datagramsSent);
+    // Every second one is kept: an hour then fits in 1,800 samples.
+    this.#seconds += 1;
+    if (this.#seconds % 2 === 0) return;
+    this.tick += 1;
     const live = streams.filter(({ publishing }) => publishing);
+    const worst = (of: (stream: Stream) => number | null | undefined) =>
+      live.reduce<number | null>((worst, stream) => {
+        const value = of(stream);
+        return value == null ? worst : Math.max(worst ?? 0, value);
+      }, null);
     this.whole.add(time, {
-      streams: live.length,
       viewers: sum(streams.map(({ viewers }) => viewers)),
       inbound: sum(live.map(({ publisher }) => publisher?.bitrate ?? 0)),
-      loss: live.length === 0 ? null : 100 * Math.max(...live.map(({ publisher }) => publisher?.loss ?? 0)),
-      roundTrip:
-        live.length === 0 ? null : Math.max(...live.map(({ publisher }) => publisher?.roundTripMs ?? 0)),
-      ...this.#metrics,
+      outbound: server.viewersBitrate,
+      loss: percent(worst(({ publisher }) => publisher?.loss)),
+      viewerLoss: percent(server.viewersLoss),
+      roundTrip: worst(({ publisher }) => publisher?.roundTripMs),
+      viewerRoundTrip: server.viewersRoundTripMs,
+      cost: cpu !== null && packets !== null && packets > 10 ? (1e6 * cpu) / packets : null,
+      memory: server.memoryBytes,
     });
     for (const { name, viewers, publisher } of streams) {
       const history = this.each.get(name) ?? new History();
@@ -149,7 +126,7 @@ export class Feed extends Emitter<FeedEvents> {
       history.add(time, {
         viewers,
         bitrate: publisher?.bitrate ?? null,
-        loss: publisher ? 100 * publisher.loss : null,
+        loss: percent(publisher?.loss),
         roundTrip: publisher?.roundTripMs ?? null,
       });
     }
@@ -159,33 +136,10 @@ export class Feed extends Emitter<FeedEvents> {
       for (const name of this.each.keys()) if (!known.has(name)) this.each.delete(name);
     }
   }
+}
 
-  async #readMetrics(): Promise<void> {
-    const { signal } = this.#stopped;
-    while (!signal.aborted) {
-      try {
-        this.#sample(parseMetrics(await (await ask('/metrics', 'GET', this.#key)).text()));
-      } catch (error) {
-        // A server without metrics, or a key that may not read them: those plots stay empty.
-        if (asProblem(error).final) return;
-      }
-      await new Promise((resolve) => setTimeout(resolve, METRICS));
-    }
-  }
-
-  #sample(metrics: Map<string, number>): void {
-    const now = performance.now() / 1000;
-    const of = (name: string) => metrics.get(`shibuki_${name}`);
-    const cpu = this.#rates.rate('cpu', now, of('process_cpu_seconds_total'));
-    const packets = this.#rates.rate('packets', now, of('datagrams_sent_total'));
-    const roundTrip = of('viewers_round_trip_mean_seconds');
-    this.#metrics = {
-      memory: of('process_resident_memory_bytes') ?? null,
-      cost: cpu !== null && packets !== null && packets > 10 ? (1e6 * cpu) / packets : null,
-      outbound: of('viewers_bitrate_bits_per_second') ?? null,
-      viewerRoundTrip: roundTrip === undefined ? null : 1000 * roundTrip,
-    };
-  }
+export function percent(share: number | null | undefined): number | null {
+  return share == null ? null : 100 * share;
 }
 
 function sum(values: number[]): number {

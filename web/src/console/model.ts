@@ -49,17 +49,14 @@ export interface Session {
   findings?: Finding[];
 }
 
-/** Names of samples in Prometheus' text form, each with the sum over its labels. */
-export function parseMetrics(text: string): Map<string, number> {
-  const sums = new Map<string, number>();
-  for (const line of text.split('\n')) {
-    if (line === '' || line.startsWith('#')) continue;
-    const match = /^([a-zA-Z_:][\w:]*)(?:\{.*\})?\s+(\S+)/.exec(line);
-    const value = Number(match?.[2]);
-    if (!match?.[1] || !Number.isFinite(value)) continue;
-    sums.set(match[1], (sums.get(match[1]) ?? 0) + value);
-  }
-  return sums;
+/** The server as a whole. What grows only is a total since its start. */
+export interface ServerFigures {
+  cpuSeconds: number | null;
+  memoryBytes: number | null;
+  datagramsSent: number;
+  viewersBitrate: number;
+  viewersLoss: number | null;
+  viewersRoundTripMs: number | null;
 }
 
 /** An hour at one sample in two seconds. */
@@ -92,15 +89,22 @@ export class History {
   }
 }
 
-/** Turns sums that grow into rates per second. A sum that fell began anew. */
-export class Rates {
-  #before = new Map<string, { at: number; value: number }>();
+/** Over how many seconds rates are taken: processor time is counted in hundredths of a second. */
+const WINDOW = 10;
 
-  rate(name: string, at: number, value: number | undefined): number | null {
-    const before = this.#before.get(name);
-    if (value === undefined) return null;
-    this.#before.set(name, { at, value });
-    if (!before || at <= before.at || value < before.value) return null;
-    return (value - before.value) / (at - before.at);
+/** Turns sums that grow into rates per second, over the last ten seconds. A sum that fell began anew. */
+export class Rates {
+  #before = new Map<string, { at: number; value: number }[]>();
+
+  rate(name: string, at: number, value: number | null): number | null {
+    if (value === null) return null;
+    let known = this.#before.get(name) ?? [];
+    const last = known.at(-1);
+    if (last && (at <= last.at || value < last.value)) known = [];
+    known = [...known.filter((sample) => at - sample.at <= WINDOW), { at, value }];
+    this.#before.set(name, known);
+    const first = known[0];
+    if (!first || first.at === at) return null;
+    return (value - first.value) / (at - first.at);
   }
 }

@@ -1,16 +1,15 @@
 import { useState } from 'preact/hooks';
 import { ask, type Stream } from '../api';
-import { whepUrl } from '../name';
-import '../player/jsx';
 import { ConfirmButton } from '../ui/confirm';
 import { bitrate, codecName, fixed } from '../words';
 import type { Feed } from './feed';
 import { Happenings } from './happenings';
 import { Plot } from './plot';
+import { Thumbnail } from './thumbnail';
 
-/** Cards drawn at a time, and of these so many with a live picture: each is a viewer, with a connection of its own. */
+/** Cards drawn at a time, and of these so many whose picture may play: each that does is a viewer. */
 const CARDS = 60;
-const PICTURES = 12;
+const PLAYING = 12;
 
 export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: string }) {
   const [part, setPart] = useState('');
@@ -20,8 +19,7 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
     (a, b) => Number(b.publishing) - Number(a.publishing) || b.viewers - a.viewers,
   );
   const shown = sorted.slice(0, CARDS);
-  const { whole, tick } = feed;
-  const plot = { history: whole, tick };
+  const plot = { history: feed.whole, tick: feed.tick };
   return (
     <>
       <div class="head">
@@ -55,38 +53,64 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
             { series: 'outbound', label: 'out' },
           ]}
           format={bitrate}
-        />
-        <Plot {...plot} title="Viewers" lines={[{ series: 'viewers', label: 'viewers' }]} format={whole0} />
-        <Plot
-          {...plot}
-          title="Loss, worst publisher"
-          lines={[{ series: 'loss', label: 'loss' }]}
-          format={percent}
+          least={100_000}
         />
         <Plot
           {...plot}
-          title="Round trip"
+          title="Viewers"
+          lines={[{ series: 'viewers', label: 'viewers' }]}
+          format={whole}
+          least={4}
+          whole
+        />
+        <Plot
+          {...plot}
+          title="Loss"
           lines={[
-            { series: 'viewerRoundTrip', label: 'viewers, mean' },
-            { series: 'roundTrip', label: 'publishers, worst' },
+            { series: 'viewerLoss', label: 'viewers' },
+            { series: 'loss', label: 'worst publisher' },
           ]}
-          format={(value) => fixed(value, 0, ' ms')}
+          format={percents}
+          least={1}
         />
-        <Plot {...plot} title="CPU per packet" lines={[{ series: 'cost', label: 'cost' }]} format={micros} />
-        <Plot {...plot} title="Memory" lines={[{ series: 'memory', label: 'memory' }]} format={mebibytes} />
+        <Plot
+          {...plot}
+          title="Latency (round trip)"
+          lines={[
+            { series: 'viewerRoundTrip', label: 'viewers' },
+            { series: 'roundTrip', label: 'worst publisher' },
+          ]}
+          format={millis}
+          least={10}
+        />
+        <Plot
+          {...plot}
+          title="CPU per packet sent"
+          lines={[{ series: 'cost', label: 'cost' }]}
+          format={micros}
+          least={2}
+        />
+        <Plot
+          {...plot}
+          title="Memory"
+          lines={[{ series: 'memory', label: 'memory' }]}
+          format={mebibytes}
+          least={MIB}
+          binary
+        />
       </section>
       <section aria-labelledby="streams-title">
         <div class="head">
           <h2 id="streams-title">
             Streams <span class="count">{feed.streams.length}</span>
           </h2>
-          <label class="inline" title="Each picture is a viewer of its own, at the lowest layer">
+          <label class="inline">
             <input
               type="checkbox"
               checked={pictures}
               onChange={(event) => setPictures(event.currentTarget.checked)}
             />
-            Live pictures
+            Pictures
           </label>
           <label class="inline">
             <span class="offscreen">Filter by name</span>
@@ -105,7 +129,8 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
               <Card
                 stream={stream}
                 operatorKey={operatorKey}
-                picture={pictures && stream.publishing && index < PICTURES}
+                picture={pictures && stream.publishing}
+                mayPlay={index < PLAYING}
               />
             </li>
           ))}
@@ -117,14 +142,26 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
   );
 }
 
-function Card({ stream, operatorKey, picture }: { stream: Stream; operatorKey: string; picture: boolean }) {
+function Card({
+  stream,
+  operatorKey,
+  picture,
+  mayPlay,
+}: {
+  stream: Stream;
+  operatorKey: string;
+  picture: boolean;
+  mayPlay: boolean;
+}) {
   const { name, publishing, viewers, publisher, video, audio } = stream;
-  const findings = stream.findings?.filter(({ active }) => active).length ?? 0;
+  const active = stream.findings?.filter(({ active }) => active) ?? [];
+  const wrong = active.filter(({ severity }) => severity !== 'info').length;
+  const remarks = active.length - wrong;
   const codecs = [video?.codec, audio?.codec].filter((codec) => codec != null).map(codecName);
   return (
     <a class="card" href={`#/streams/${encodeURIComponent(name)}`}>
       <span class="thumb" aria-hidden="true">
-        {picture && <Thumbnail name={name} operatorKey={operatorKey} />}
+        {picture && video && <Thumbnail name={name} operatorKey={operatorKey} mayPlay={mayPlay} />}
       </span>
       <span class="row">
         <strong>{name}</strong>
@@ -137,31 +174,23 @@ function Card({ stream, operatorKey, picture }: { stream: Stream; operatorKey: s
           ...(codecs.length > 0 ? [codecs.join(' + ')] : []),
         ].join(' · ')}
       </span>
-      {findings > 0 && (
+      {wrong > 0 && (
         <span class="warned">
-          {findings === 1 ? '1 thing is wrong with it' : `${findings} things are wrong with it`}
+          {wrong === 1 ? '1 thing is wrong with it' : `${wrong} things are wrong with it`}
         </span>
+      )}
+      {wrong === 0 && remarks > 0 && (
+        <span class="meta">{remarks === 1 ? '1 remark' : `${remarks} remarks`}</span>
       )}
     </a>
   );
 }
 
-/** The smallest layer, without sound; the server tells it nothing else. */
-export function Thumbnail({ name, operatorKey }: { name: string; operatorKey: string }) {
-  return (
-    <shibuki-player
-      src={whepUrl(location.origin, name)}
-      token={operatorKey}
-      max-height="180"
-      controls="none"
-      events="none"
-      muted
-      inert
-    />
-  );
-}
+/** The least that the memory's plot is high: what the server takes without any session. */
+const MIB = 32 * 1_048_576;
 
-const whole0 = (value: number | null) => fixed(value, 0, '');
-const percent = (value: number | null) => fixed(value, value !== null && value < 10 ? 1 : 0, ' %');
+const whole = (value: number | null) => fixed(value, 0, '');
+const percents = (value: number | null) => fixed(value, value !== null && value < 10 ? 1 : 0, ' %');
+const millis = (value: number | null) => fixed(value, value !== null && value < 10 ? 1 : 0, ' ms');
 const micros = (value: number | null) => fixed(value, 1, ' µs');
 const mebibytes = (value: number | null) => fixed(value === null ? null : value / 1_048_576, 0, ' MiB');

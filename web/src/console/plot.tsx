@@ -14,12 +14,21 @@ export function Plot({
   history,
   lines,
   format,
+  least,
+  whole = false,
+  binary = false,
   tick,
 }: {
   title: string;
   history: History;
   lines: Line[];
   format: (value: number | null) => string;
+  /** The plot is at least so high: a value near nothing does not fill it. */
+  least: number;
+  /** There is nothing between one and two. */
+  whole?: boolean;
+  /** In powers of two. */
+  binary?: boolean;
   /** Changes when the history has grown. */
   tick: number;
 }) {
@@ -33,7 +42,7 @@ export function Plot({
     const dark = matchMedia('(prefers-color-scheme: dark)');
     const make = () => {
       plot.current?.destroy();
-      plot.current = build(element, history, lines, format);
+      plot.current = build(element, history, lines, { format, least, whole, binary });
     };
     make();
     const resize = new ResizeObserver(() =>
@@ -53,16 +62,26 @@ export function Plot({
     plot.current?.setData(data(history, lines));
   }, [tick]);
 
-  const now = lines.map(({ series, label }) => {
-    const value = format(history.last(series));
-    return lines.length === 1 ? value : `${label} ${value}`;
-  });
+  const now = lines.map(({ series, label }) => ({ label, value: format(history.last(series)) }));
+  const words = now.map(({ label, value }) => (lines.length === 1 ? value : `${label} ${value}`)).join(', ');
   return (
     <figure class="plot">
       <figcaption>
-        <span>{title}</span> <strong>{now.join(', ')}</strong>
+        <span>{title}</span>
+        <span class="now">
+          {now.map(({ label, value }, index) => (
+            <span key={label}>
+              {lines.length > 1 && (
+                <>
+                  <i class={`swatch line${index}`} aria-hidden="true" /> {label}{' '}
+                </>
+              )}
+              <strong>{value}</strong>
+            </span>
+          ))}
+        </span>
       </figcaption>
-      <div class="canvas" ref={box} role="img" aria-label={`${title} over time, now ${now.join(', ')}`} />
+      <div class="canvas" ref={box} role="img" aria-label={`${title} over time, now ${words}`} />
     </figure>
   );
 }
@@ -71,14 +90,20 @@ function data(history: History, lines: Line[]): uPlot.AlignedData {
   return [history.times, ...lines.map(({ series }) => history.of(series))] as uPlot.AlignedData;
 }
 
-function clock(seconds: number): string {
+/** The time of day, with seconds only where labels stand closer than minutes. */
+function clock(seconds: number, apart: number): string {
   return new Date(1000 * seconds).toLocaleTimeString([], {
     hour: '2-digit',
     minute: '2-digit',
-    second: '2-digit',
+    ...(apart < 60 ? { second: '2-digit' } : {}),
     hourCycle: 'h23',
   });
 }
+
+/** The shortest time that a plot shows, s: its first points do not fill it. */
+const SHORTEST = 60;
+const POWERS_OF_TWO = Array.from({ length: 50 }, (_, power) => 2 ** power);
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6];
 
 /** "2.50 Mbit/s" → "2.5 M": the title says of what. */
 function short(text: string): string {
@@ -89,11 +114,18 @@ function short(text: string): string {
     .replace('bit/s', '');
 }
 
+interface Scale {
+  format: (value: number | null) => string;
+  least: number;
+  whole: boolean;
+  binary: boolean;
+}
+
 function build(
   element: HTMLElement,
   history: History,
   lines: Line[],
-  format: (value: number | null) => string,
+  { format, least, whole, binary }: Scale,
 ): uPlot {
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => style.getPropertyValue(name).trim();
@@ -110,10 +142,25 @@ function build(
       height: element.clientHeight,
       legend: { show: false },
       cursor: { show: false },
-      scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: {
+        x: { range: (_plot, first, last) => [Math.min(first, last - SHORTEST), last] },
+        y: { range: (_plot, _low, high) => [0, Math.max(least, (high ?? 0) * 1.1)] },
+      },
       axes: [
-        { ...axis, size: 22, space: 90, values: (_plot, values) => values.map(clock) },
-        { ...axis, size: 48, values: (_plot, values) => values.map((value) => short(format(value))) },
+        {
+          ...axis,
+          size: 22,
+          space: 90,
+          values: (_plot, values, _axis, _space, apart) =>
+            history.times.length === 0 ? [] : values.map((value) => clock(value, apart)),
+        },
+        {
+          ...axis,
+          size: 48,
+          space: 24,
+          ...(whole ? { incrs: WHOLE } : binary ? { incrs: POWERS_OF_TWO } : {}),
+          values: (_plot, values) => values.map((value) => short(format(value))),
+        },
       ],
       series: [
         {},

@@ -1,44 +1,36 @@
 import { useEffect, useState } from 'preact/hooks';
-import { ask, get } from '../api';
+import { ask, type LayerReport } from '../api';
 import { asProblem } from '../problem';
 import { ConfirmButton } from '../ui/confirm';
 import { Findings } from '../ui/findings';
 import { Facts } from '../ui/frame';
 import { bitrate, fixed } from '../words';
-import type { Feed } from './feed';
+import { type Feed, percent } from './feed';
 import { Happenings } from './happenings';
-import { History, type Session, type Steps } from './model';
+import { History, type Session, type Steps, type ViewerReport } from './model';
 import { Plot } from './plot';
+import { useSessions } from './sessions';
 import { layerWords } from './stream';
 
 export function SessionPage({ feed, id, operatorKey }: { feed: Feed; id: string; operatorKey: string }) {
   const [session, setSession] = useState<Session | null>(null);
-  const [gone, setGone] = useState(false);
   const [history] = useState(() => new History());
-  const { tick } = feed;
+  const told = useSessions(`session=${encodeURIComponent(id)}`, operatorKey);
   useEffect(() => {
-    if (gone) return;
-    let ended = false;
-    get(`/api/v1/sessions/${id}`, operatorKey).then(
-      (found) => {
-        if (ended) return;
-        const now = found as Session;
-        setSession(now);
-        history.add(Date.now() / 1000, {
-          bitrate: now.viewer?.bitrate ?? now.publisher?.bitrate ?? null,
-          estimate: now.viewer?.estimate ?? null,
-          loss: percent(now.viewer?.loss ?? now.publisher?.loss),
-          roundTrip: now.viewer?.roundTripMs ?? now.publisher?.roundTripMs ?? null,
-        });
-      },
-      (error) => {
-        if (!ended && asProblem(error).status === 404) setGone(true);
-      },
-    );
-    return () => {
-      ended = true;
-    };
-  }, [id, operatorKey, tick, gone]);
+    const now = told?.sessions[0];
+    if (!told || !now) return;
+    // What it was last is still shown when it is gone.
+    setSession(now);
+    history.add(told.at, {
+      bitrate: now.viewer?.bitrate ?? now.publisher?.bitrate ?? null,
+      estimate: now.viewer?.estimate ?? null,
+      loss: percent(now.viewer?.loss ?? now.publisher?.loss),
+      roundTrip: now.viewer?.roundTripMs ?? now.publisher?.roundTripMs ?? null,
+    });
+  }, [told]);
+  const gone = told?.total === 0;
+  const layers = feed.streams.find(({ name }) => name === session?.stream)?.publisher?.layers ?? [];
+  const choosable = layers.filter(({ kind, rid }) => kind === 'video' && rid !== null);
 
   const plot = { history, tick: history.times.length };
   return (
@@ -78,6 +70,9 @@ export function SessionPage({ feed, id, operatorKey }: { feed: Feed; id: string;
             <section aria-labelledby="facts-title">
               <h2 id="facts-title">Now</h2>
               <SessionFacts session={session} />
+              {session.viewer && !gone && choosable.length > 1 && (
+                <LayerChoice id={id} viewer={session.viewer} layers={choosable} operatorKey={operatorKey} />
+              )}
               {session.findings && <Findings findings={session.findings.filter(({ active }) => active)} />}
             </section>
             <section class="plots" aria-label="Over time">
@@ -86,21 +81,24 @@ export function SessionPage({ feed, id, operatorKey }: { feed: Feed; id: string;
                 title="Bitrate"
                 lines={[
                   { series: 'bitrate', label: session.role === 'viewer' ? 'sent' : 'received' },
-                  ...(session.role === 'viewer' ? [{ series: 'estimate', label: 'its link carries' }] : []),
+                  ...(session.role === 'viewer' ? [{ series: 'estimate', label: 'link carries' }] : []),
                 ]}
                 format={bitrate}
+                least={100_000}
               />
               <Plot
                 {...plot}
                 title="Loss"
                 lines={[{ series: 'loss', label: 'loss' }]}
                 format={(value) => fixed(value, 1, ' %')}
+                least={1}
               />
               <Plot
                 {...plot}
                 title="Round trip"
                 lines={[{ series: 'roundTrip', label: 'round trip' }]}
                 format={(value) => fixed(value, 0, ' ms')}
+                least={10}
               />
             </section>
           </div>
@@ -175,6 +173,46 @@ function SessionFacts({ session }: { session: Session }) {
   return <Facts rows={rows} />;
 }
 
-function percent(share: number | null | undefined): number | null {
-  return share == null ? null : 100 * share;
+/** What the viewer gets, chosen by an operator in its place. */
+function LayerChoice({
+  id,
+  viewer,
+  layers,
+  operatorKey,
+}: {
+  id: string;
+  viewer: ViewerReport;
+  layers: LayerReport[];
+  operatorKey: string;
+}) {
+  const [chosen, setChosen] = useState('');
+  const [trouble, setTrouble] = useState('');
+  const choose = async (rid: string) => {
+    setChosen(rid);
+    setTrouble('');
+    try {
+      await ask(`/api/v1/sessions/${id}/layer`, 'POST', operatorKey, rid === '' ? {} : { rid });
+    } catch (error) {
+      setChosen('');
+      setTrouble(asProblem(error).detail);
+    }
+  };
+  return (
+    <>
+      <label class="field">
+        <span>Layer (now {layerWords(viewer)})</span>
+        <select value={chosen} onChange={(event) => void choose(event.currentTarget.value)}>
+          <option value="">What its link carries, or it asked for</option>
+          {layers.map(({ rid, height }) => (
+            <option key={rid} value={rid ?? ''}>
+              {height ? `${height}p (${rid})` : rid}
+            </option>
+          ))}
+        </select>
+      </label>
+      <p class="trouble" role="status">
+        {trouble}
+      </p>
+    </>
+  );
 }

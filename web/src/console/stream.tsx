@@ -1,6 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { ask, get, type LayerReport, type Stream } from '../api';
+import { ask, type LayerReport, type Stream } from '../api';
 import { ConfirmButton } from '../ui/confirm';
 import { Findings } from '../ui/findings';
 import { Facts } from '../ui/frame';
@@ -8,38 +7,20 @@ import { bitrate, codecName, elapsed, fixed, resolution } from '../words';
 import type { Feed } from './feed';
 import { Happenings } from './happenings';
 import { History, type Session } from './model';
-import { Thumbnail } from './overview';
 import { Plot } from './plot';
-
-/** Viewers drawn at a time. */
-const ROWS = 100;
-/** The sessions are read again with every so many samples, which come once a second; many of them more rarely. */
-const EVERY = 2;
-const EVERY_OF_MANY = 10;
-const MANY = 200;
+import { useSessions } from './sessions';
+import { Thumbnail } from './thumbnail';
 
 const NONE = new History();
 
 export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: string; operatorKey: string }) {
   const stream = feed.streams.find((stream) => stream.name === name) ?? null;
-  const [sessions, setSessions] = useState<Session[]>([]);
-  const round = Math.floor(feed.tick / ((stream?.viewers ?? 0) > MANY ? EVERY_OF_MANY : EVERY));
-  useEffect(() => {
-    let ended = false;
-    get(`/api/v1/sessions?stream=${name}&limit=1000`, operatorKey).then(
-      (found) => {
-        if (!ended) setSessions((found as { sessions: Session[] }).sessions);
-      },
-      () => {},
-    );
-    return () => {
-      ended = true;
-    };
-  }, [name, operatorKey, round]);
-
+  const told = useSessions(`stream=${encodeURIComponent(name)}`, operatorKey);
+  const sessions = told?.sessions ?? [];
   const history = feed.each.get(name) ?? NONE;
   const publisher = sessions.find(({ role, current }) => role === 'publisher' && current);
   const viewers = sessions.filter(({ role }) => role === 'viewer');
+  const unseen = (told?.total ?? 0) - sessions.length;
   const plot = { history, tick: feed.tick };
   return (
     <>
@@ -55,6 +36,7 @@ export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: stri
         <a class="button small" href={`/watch/${name}`}>
           Watch
         </a>
+        {stream && <Mute stream={stream} operatorKey={operatorKey} />}
         {stream?.publishing && (
           <ConfirmButton
             label="End the stream"
@@ -69,7 +51,7 @@ export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: stri
       <div class="two">
         <section aria-labelledby="health-title">
           <h2 id="health-title">Publisher</h2>
-          {stream?.publishing && (
+          {stream?.publishing && stream.video && (
             <span class="thumb" aria-hidden="true">
               <Thumbnail name={name} operatorKey={operatorKey} />
             </span>
@@ -82,30 +64,66 @@ export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: stri
             title="Bitrate"
             lines={[{ series: 'bitrate', label: 'bitrate' }]}
             format={bitrate}
+            least={100_000}
           />
           <Plot
             {...plot}
             title="Viewers"
             lines={[{ series: 'viewers', label: 'viewers' }]}
             format={(value) => fixed(value, 0, '')}
+            least={4}
+            whole
           />
           <Plot
             {...plot}
             title="Loss on the way here"
             lines={[{ series: 'loss', label: 'loss' }]}
             format={(value) => fixed(value, 1, ' %')}
+            least={1}
           />
           <Plot
             {...plot}
             title="Publisher’s round trip"
             lines={[{ series: 'roundTrip', label: 'round trip' }]}
             format={(value) => fixed(value, 0, ' ms')}
+            least={10}
           />
         </section>
       </div>
       <Layers layers={stream?.publisher?.layers ?? []} />
-      <Viewers viewers={viewers} />
+      <Viewers viewers={viewers} unseen={unseen} />
       <Happenings list={feed.happenings.filter(({ stream }) => stream === name)} />
+    </>
+  );
+}
+
+/** Sound and picture taken from all who watch, and given back. */
+function Mute({ stream, operatorKey }: { stream: Stream; operatorKey: string }) {
+  const path = `/api/v1/streams/${encodeURIComponent(stream.name)}`;
+  const kinds = [
+    { kind: 'audio', word: 'sound', there: stream.audio !== null },
+    { kind: 'video', word: 'picture', there: stream.video !== null },
+  ] as const;
+  return (
+    <>
+      {kinds
+        .filter(({ kind, there }) => there || stream.muted[kind])
+        .map(({ kind, word }) => {
+          const muted = stream.muted[kind];
+          return (
+            <ConfirmButton
+              key={`${kind} ${muted}`}
+              label={muted ? `Give the ${word} back` : `Mute the ${word}`}
+              question={muted ? `Give the ${word} back?` : `Mute the ${word} of ${stream.name}?`}
+              danger={!muted}
+              act={() => ask(path, 'PATCH', operatorKey, { muted: { [kind]: !muted } })}
+            >
+              {muted
+                ? `All who watch get the ${word} again.`
+                : `Nobody who watches gets the ${word}, until you give it back.`}
+            </ConfirmButton>
+          );
+        })}
     </>
   );
 }
@@ -184,14 +202,12 @@ function Layers({ layers }: { layers: LayerReport[] }) {
   );
 }
 
-function Viewers({ viewers }: { viewers: Session[] }) {
-  // Those who fare worst come first.
-  const badness = ({ viewer }: Session) => (viewer?.videoPaused ? 1 : 0) + (viewer?.loss ?? 0);
-  const sorted = [...viewers].sort((a, b) => badness(b) - badness(a));
+/** Those who fare worst come first, as the server tells them. */
+function Viewers({ viewers, unseen }: { viewers: Session[]; unseen: number }) {
   return (
     <section aria-labelledby="viewers-title">
       <h2 id="viewers-title">
-        Viewers <span class="count">{viewers.length}</span>
+        Viewers <span class="count">{viewers.length + unseen}</span>
       </h2>
       {viewers.length === 0 && <p class="empty">Nobody watches.</p>}
       {viewers.length > 0 && (
@@ -211,7 +227,7 @@ function Viewers({ viewers }: { viewers: Session[] }) {
               </tr>
             </thead>
             <tbody>
-              {sorted.slice(0, ROWS).map(({ id, state, address, viewer }) => (
+              {viewers.map(({ id, state, address, viewer }) => (
                 <tr key={id}>
                   <th scope="row">
                     <a href={`#/sessions/${id}`}>{id.slice(0, 6)}</a>
@@ -230,7 +246,7 @@ function Viewers({ viewers }: { viewers: Session[] }) {
           </table>
         </Scroll>
       )}
-      {viewers.length > ROWS && <p class="hint">And {viewers.length - ROWS} more, who fare better.</p>}
+      {unseen > 0 && <p class="hint">And {unseen} more, who fare better.</p>}
     </section>
   );
 }

@@ -8,6 +8,7 @@ import { storedKey, storeKey } from '../keys';
 import type { Problem } from '../problem';
 import { Bar, Notice } from '../ui/frame';
 import { KeyForm } from '../ui/keyform';
+import '../console.css';
 
 function Console() {
   const [key, setKey] = useState(storedKey('admin', ''));

@@ -3,6 +3,7 @@ import { storedKey, storeKey } from '../keys';
 import { nameFromPath, whepUrl } from '../name';
 import '../player';
 import { playerOptions } from '../ui/options';
+import '../embed.css';
 
 const name = nameFromPath(location.pathname);
 if (name === null) {

@@ -7,6 +7,7 @@ import { isStreamName, whepUrl } from '../name';
 import '../player/jsx';
 import type { ShibukiPlayer } from '../player';
 import { Bar, Notice } from '../ui/frame';
+import '../wall.css';
 
 /** The lines a small picture needs: the server sends the lowest layer that there is, where none is so low. */
 const SMALL = 180;

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { networkInterfaces } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
 import { within } from './wait.mjs';
@@ -11,12 +13,27 @@ const FILES = {
   '/bare.js': ['bare.js', 'text/javascript'],
   '/foreign.html': ['foreign.html', 'text/html'],
   '/foreign.js': ['foreign.js', 'text/javascript'],
+  '/players.html': ['players.html', 'text/html'],
 };
+
+/** The page's script with the packages that it imports. */
+async function bundle(name) {
+  const entry = fileURLToPath(new URL(`page/${name}`, import.meta.url));
+  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: 'iife', write: false, logLevel: 'silent' });
+  return outputFiles[0].contents;
+}
 
 /** Serves the pages of `page/` on a port of its own: an origin other than the server's. */
 export async function servePages() {
-  const http = createServer((request, response) => {
-    const file = FILES[new URL(request.url, 'http://page').pathname];
+  let players;
+  const http = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, 'http://page');
+    if (pathname === '/players.js') {
+      players ??= bundle('players.js');
+      response.writeHead(200, { 'content-type': 'text/javascript' });
+      return response.end(await players);
+    }
+    const file = FILES[pathname];
     if (!file) return response.writeHead(404).end();
     response.writeHead(200, { 'content-type': file[1], 'cache-control': 'no-store' });
     response.end(readFileSync(new URL(`page/${file[0]}`, import.meta.url)));
