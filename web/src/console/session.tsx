@@ -134,7 +134,7 @@ function Timeline({ steps, createdAt }: { steps: Steps; createdAt: string }) {
             <span>{name}</span>
             <span>
               <progress value={ms ?? 0} max={longest} aria-hidden="true" />
-              {ms === null ? 'not yet' : `after ${fixed(ms, 0, ' ms')}`}
+              <span class="after">{ms === null ? 'not yet' : `after ${fixed(ms, 0, ' ms')}`}</span>
             </span>
           </li>
         ))}

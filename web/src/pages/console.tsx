@@ -10,6 +10,9 @@ import { Bar, Notice } from '../ui/frame';
 import { KeyForm } from '../ui/keyform';
 import '../console.css';
 
+/** Between two drawings, ms. */
+const APART = 250;
+
 function Console() {
   const [key, setKey] = useState(storedKey('admin', ''));
   const [feed, setFeed] = useState<Feed | null>(null);
@@ -20,20 +23,25 @@ function Console() {
   useEffect(() => {
     const next = new Feed(key);
     let count = 0;
-    let frame = 0;
-    // Many things may happen between two frames.
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let drawn = Number.NEGATIVE_INFINITY;
+    // Many things may happen in a second.
     next.on('change', () => {
-      frame ||= requestAnimationFrame(() => {
-        frame = 0;
-        count += 1;
-        redraw(count);
-      });
+      timer ??= setTimeout(
+        () => {
+          timer = undefined;
+          drawn = performance.now();
+          count += 1;
+          redraw(count);
+        },
+        drawn + APART - performance.now(),
+      );
     });
     next.on('problem', setProblem);
     next.start();
     setFeed(next);
     return () => {
-      cancelAnimationFrame(frame);
+      clearTimeout(timer);
       next.stop();
     };
   }, [key]);

@@ -1,11 +1,14 @@
 // Chromium and Firefox, each with the bare page of `page/`, served from an origin other than the server's so that CORS counts.
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { networkInterfaces } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
+import { REPOSITORY } from './server.mjs';
 import { within } from './wait.mjs';
 
 const FILES = {
@@ -16,22 +19,35 @@ const FILES = {
   '/players.html': ['players.html', 'text/html'],
 };
 
-/** The page's script with the packages that it imports. */
-async function bundle(name) {
-  const entry = fileURLToPath(new URL(`page/${name}`, import.meta.url));
-  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: 'iife', write: false, logLevel: 'silent' });
+/** Scripts that are put together with the packages they import, when they are first asked for. */
+const BUNDLES = {
+  '/players.js': () => bundle({ entryPoints: [fileURLToPath(new URL('page/players.js', import.meta.url))] }),
+  '/packed.js': () => bundle({ stdin: { contents: "import 'shibuki-player';" }, alias: { 'shibuki-player': packedPlayer() } }),
+};
+
+async function bundle(options) {
+  const { outputFiles } = await build({ ...options, bundle: true, format: 'iife', write: false, logLevel: 'silent' });
   return outputFiles[0].contents;
+}
+
+/** Packs the player as `npm publish` would, and gives the folder of what is in there. */
+export function packedPlayer() {
+  const folder = mkdtempSync(join(tmpdir(), 'shibuki-player-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: join(REPOSITORY, 'web/player'), stdio: ['ignore', 'pipe', 'pipe'] });
+  execFileSync('tar', ['-xzf', readdirSync(folder).find((name) => name.endsWith('.tgz'))], { cwd: folder });
+  return join(folder, 'package');
 }
 
 /** Serves the pages of `page/` on a port of its own: an origin other than the server's. */
 export async function servePages() {
-  let players;
+  const bundles = {};
   const http = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://page');
-    if (pathname === '/players.js') {
-      players ??= bundle('players.js');
+    if (BUNDLES[pathname]) {
+      bundles[pathname] ??= BUNDLES[pathname]();
       response.writeHead(200, { 'content-type': 'text/javascript' });
-      return response.end(await players);
+      return response.end(await bundles[pathname]);
     }
     const file = FILES[pathname];
     if (!file) return response.writeHead(404).end();

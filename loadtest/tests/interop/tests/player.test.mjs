@@ -1,6 +1,8 @@
 // The player in a page of another origin: by its tag and in a frame; its keys, its menu, what it says.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
+import { packedPlayer } from '../harness/browser.mjs';
 import { suite } from '../harness/suite.mjs';
 import { assertAccessible, assertLooks, assertMoves, openTab, reaches, screenshot } from '../harness/tab.mjs';
 import { until } from '../harness/wait.mjs';
@@ -78,6 +80,21 @@ test('by its tag, in a foreign page with a strict policy: plays, and tells the p
   await publisher.close();
 });
 
+test('as a module from npm, as it is packed', { timeout: 90_000 }, async () => {
+  const stream = it.stream('packed');
+  const publisher = await publishing(stream);
+  const tab = await foreign(stream, 'package');
+  await inState(tab.page, 'playing');
+  await assertMoves(tab.page);
+  await assertAccessible(tab.page, 'the player as a module');
+  assert.deepEqual(tab.complaints, []);
+  await tab.close();
+  await publisher.close();
+  const contents = readdirSync(packedPlayer(), { recursive: true });
+  for (const wanted of ['package.json', 'README.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'dist/shibuki-player.js', 'dist/types/player/index.d.ts'])
+    assert.ok(contents.includes(wanted), `${wanted} is not among ${contents}`);
+});
+
 test('in a frame of a foreign page; the other pages refuse to be framed', { timeout: 60_000 }, async () => {
   const stream = it.stream('frame');
   const publisher = await publishing(stream);
@@ -86,6 +103,7 @@ test('in a frame of a foreign page; the other pages refuse to be framed', { time
   await frame.waitForFunction(() => window.shibuki?.state === 'playing', null, { timeout: 15_000, polling: 50 });
   await assertMoves(frame);
   await screenshot(tab.page, 'player-frame');
+  await assertAccessible(frame, 'the player in a frame');
   assert.deepEqual(tab.complaints, []);
   await tab.page.evaluate((url) => { document.querySelector('iframe').src = url; }, `${it.server.url}/watch/${stream}`);
   await until(5_000, 'the browser to refuse', async () => tab.complaints.some((text) => text.includes('frame-ancestors')));

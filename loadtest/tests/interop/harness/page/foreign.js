@@ -1,4 +1,5 @@
-// A page that has nothing to do with the server: `?server=http://…&stream=…` and either `&as=tag` or `&as=frame`.
+// A page that has nothing to do with the server: `?server=http://…&stream=…` and `&as=tag` (the server's script), `&as=package`
+// (the module from npm, in a script of its own) or `&as=frame`.
 const query = new URLSearchParams(location.search);
 const server = query.get('server');
 const stream = query.get('stream');
@@ -15,7 +16,7 @@ addEventListener('DOMContentLoaded', () => {
     return;
   }
   const script = document.createElement('script');
-  script.src = `${server}/player.js`;
+  script.src = query.get('as') === 'package' ? '/packed.js' : `${server}/player.js`;
   document.head.append(script);
   const player = document.createElement('shibuki-player');
   player.setAttribute('src', `${server}/whep/${stream}`);
