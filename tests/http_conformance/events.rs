@@ -272,7 +272,10 @@ async fn statistics_come_every_second_where_they_are_asked_for() {
         assert_eq!((name.as_str(), &data["sessions"]), ("statistics", &json!(1)));
         assert_eq!(data["streams"][0]["name"], "live");
         assert_eq!(data["draining"], false);
-        assert!(data["server"]["memoryBytes"].as_u64().unwrap() > 1 << 20, "{data}");
+        assert!(
+            data["server"]["memoryBytes"].as_u64().unwrap() > 1 << 20,
+            "{data}"
+        );
         assert_eq!(data["server"]["viewersLoss"], Value::Null);
     }
 }
@@ -297,9 +300,14 @@ async fn sessions_come_every_second_of_a_stream_or_alone() {
         let mut events = Events::open(&server, &path).await;
         for _ in 0..2 {
             let (name, data) = events.next().await.unwrap();
-            assert_eq!((name.as_str(), &data["total"]), ("sessions", &json!(expected.len())));
+            assert_eq!(
+                (name.as_str(), &data["total"]),
+                ("sessions", &json!(expected.len()))
+            );
             let ids = data["sessions"].as_array().unwrap().iter();
-            let ids: Vec<_> = ids.map(|session| session["id"].as_str().unwrap().to_owned()).collect();
+            let ids: Vec<_> = ids
+                .map(|session| session["id"].as_str().unwrap().to_owned())
+                .collect();
             assert_eq!(ids, expected, "{path}");
         }
     }

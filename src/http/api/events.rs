@@ -361,11 +361,19 @@ impl Reader {
     fn look(&mut self) {
         if self.statistics {
             let statistics = statistics(&self.control, self.stream.as_deref());
-            self.push(STATISTICS, None, &serde_json::to_value(statistics).unwrap_or_default());
+            self.push(
+                STATISTICS,
+                None,
+                &serde_json::to_value(statistics).unwrap_or_default(),
+            );
         }
         if self.sessions {
             let sessions = sessions(&self.control, self.stream.as_deref(), self.session.as_deref());
-            self.push(SESSIONS, None, &serde_json::to_value(sessions).unwrap_or_default());
+            self.push(
+                SESSIONS,
+                None,
+                &serde_json::to_value(sessions).unwrap_or_default(),
+            );
         }
     }
 
