@@ -42,6 +42,13 @@ pub struct Limited {
     pub video_kbit: Vec<u32>,
 }
 
+impl Limited {
+    /// A layer fits: where none does, the picture cannot but stand still.
+    pub fn has_room(&self) -> bool {
+        self.wanted_kbit != Some(0.0)
+    }
+}
+
 pub fn all(viewers: &[ViewerStats], links: &Links, media: &PublisherMedia) -> Vec<Limited> {
     let rates = media.layer_rates();
     let audio = if media.audio { AUDIO } else { 0.0 };

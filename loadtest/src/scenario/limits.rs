@@ -175,13 +175,13 @@ impl Limits {
             (
                 "max-link-freezes",
                 self.max_link_freezes.map(|count| count as f64),
-                worst(|limited| Some(limited.freezes as f64)),
+                worst(|limited| limited.has_room().then_some(limited.freezes as f64)),
                 "",
             ),
             (
                 "max-link-frozen-time",
                 percent(self.max_link_frozen_time),
-                worst(|limited| Some(limited.frozen)),
+                worst(|limited| limited.has_room().then_some(limited.frozen)),
                 "%",
             ),
             (
@@ -303,6 +303,25 @@ mod tests {
             names(&limits("min-link-use = 60"), &Outcome::default()),
             ["min-link-use"]
         );
+    }
+
+    #[test]
+    fn a_line_that_no_layer_fits_may_freeze() {
+        let viewer = |wanted_kbit| Limited {
+            wanted_kbit,
+            freezes: 9,
+            frozen: 90.0,
+            ..Limited::default()
+        };
+        let strict = limits("max-link-freezes = 0\nmax-link-frozen-time = 1");
+        let fits = |wanted: Option<f64>| Outcome {
+            limited: vec![viewer(wanted), Limited::default()],
+            ..Outcome::default()
+        };
+        assert_eq!(names(&strict, &fits(Some(0.0))), [""; 0]);
+        let both = ["max-link-freezes", "max-link-frozen-time"];
+        assert_eq!(names(&strict, &fits(Some(250.0))), both);
+        assert_eq!(names(&strict, &fits(None)), both);
     }
 
     #[test]
