@@ -9,6 +9,8 @@
 //! - [`control`]: who publishes and who watches what; hands sessions to workers.
 //! - [`sdp`]: reads offers, writes answers.
 //! - [`metrics`]: what is measured, by its names. [`webhooks`]: events told to others.
+//! - [`traces`]: joins told to an OpenTelemetry collector.
+//! - [`picture`]: a JPEG of a stream, decoded in a process of its own.
 //! - [`outgoing`]: HTTP requests the server makes itself.
 //! - [`core`]: the media path as a state machine without sockets, clocks or threads.
 //! - [`worker`]: threads with sockets and clocks that drive the core.
@@ -20,7 +22,9 @@ pub mod core;
 pub mod http;
 pub mod metrics;
 pub mod outgoing;
+pub mod picture;
 pub mod sdp;
 pub mod server;
+pub mod traces;
 pub mod webhooks;
 pub mod worker;

@@ -12,7 +12,10 @@ use std::time::Duration;
 use shibuki::command;
 use shibuki::config::{Command, Config, ConfigError, LogFormat};
 use shibuki::http::auth::Right;
+use shibuki::http::{self, Reloaded};
+use shibuki::picture;
 use shibuki::server::{Server, ServerConfig, addresses, greeting, settings};
+use shibuki::traces::Traces;
 use signals::Signals;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -27,6 +30,10 @@ const STOP_AT_ONCE_AFTER: Duration = Duration::from_secs(2);
 const WORKER_BROKE: u8 = 70;
 
 fn main() -> ExitCode {
+    // Before anything else is read: a decoder knows no configuration.
+    if std::env::args_os().skip(1).eq([picture::COMMAND]) {
+        return picture::decoder::run();
+    }
     let (config, command) = match load() {
         Ok(loaded) => loaded,
         Err(ConfigError::Flags(error)) => error.exit(),
@@ -52,38 +59,50 @@ fn main() -> ExitCode {
         .thread_name("http")
         .enable_all()
         .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(run(config, filter)),
-        Err(error) => fail(&error, 1),
+    let traces = match config.otlp_endpoint.as_deref().map(Traces::new).transpose() {
+        Ok(traces) => traces,
+        Err(error) => return fail(&error, 2),
+    };
+    let code = match runtime {
+        Ok(runtime) => runtime.block_on(run(config, filter, traces.clone())),
+        Err(error) => return fail(&error, 1),
+    };
+    if let Some(traces) = traces {
+        traces.stop();
     }
+    code
 }
 
 /// Reads the configuration again. What is wrong changes nothing: a running server is worth more than a new setting.
-fn reload(server: &Server, config: &mut Config, filter: &LogFilter) {
-    let new = match load() {
-        Ok((new, _)) => new,
-        Err(error) => return tracing::error!(%error, "the configuration stays as it was"),
-    };
-    if let Err(error) = server.reload(&new) {
-        return tracing::error!(%error, "the configuration stays as it was");
-    }
+fn reload(server: &Server, config: &mut Config, filter: &LogFilter) -> Result<Reloaded, String> {
+    let read = load().map_err(|error| error.to_string()).and_then(|(new, _)| {
+        server.reload(&new).map_err(|error| error.to_string())?;
+        Ok(new)
+    });
+    let new = read.inspect_err(|error| tracing::error!(%error, "the configuration stays as it was"))?;
     if new.log != config.log
         && let Err(error) = filter.reload(log_filter(&new))
     {
         tracing::error!(%error, "the log stays as it was");
     }
-    let waiting = settings::needs_restart(config, &new);
-    if waiting.is_empty() {
-        tracing::info!("configuration read again");
+    let reloaded = Reloaded {
+        changed: settings::changed(config, &new),
+        needs_restart: settings::needs_restart(config, &new),
+    };
+    let changed = reloaded.changed.join(", ");
+    if reloaded.needs_restart.is_empty() {
+        tracing::info!(changed, "configuration read again");
     } else {
         tracing::warn!(
-            keys = waiting.join(", "),
+            changed,
+            keys = reloaded.needs_restart.join(", "),
             "configuration read again; these count only after a restart"
         );
     }
     // What waits for a restart is told each time, until it happens.
     let old = std::mem::replace(config, new);
     settings::keep_until_restart(config, old);
+    Ok(reloaded)
 }
 
 /// From what the process was started with: also later, when the file or nothing of it has changed.
@@ -92,11 +111,13 @@ fn load() -> Result<(Config, Option<Command>), ConfigError> {
     Config::load_with_command(std::env::args_os(), std::env::vars_os(), &directory)
 }
 
-async fn run(mut config: Config, filter: LogFilter) -> ExitCode {
-    let settings = match ServerConfig::try_from(&config) {
+async fn run(mut config: Config, filter: LogFilter, traces: Option<Traces>) -> ExitCode {
+    let mut settings = match ServerConfig::try_from(&config) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, 2),
     };
+    let (reloader, mut reloads) = http::reloads();
+    settings.api.reloader = Some(reloader);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(&error, 1),
@@ -118,6 +139,9 @@ async fn run(mut config: Config, filter: LogFilter) -> ExitCode {
         Err(error) => return fail(&error, 1),
     };
 
+    if let Some(traces) = traces {
+        server.control().trace_joins(move |join| traces.join(join));
+    }
     let (http, media) = (server.http_address(), server.media_address());
     tracing::info!(%http, %media, workers = config.workers, candidates = ?announced, "serving");
     warn_if_open(open);
@@ -136,8 +160,16 @@ async fn run(mut config: Config, filter: LogFilter) -> ExitCode {
                 }
                 // The same signal comes when the terminal's window is closed, and then nobody could stop it any more.
                 None if at_terminal && !std::io::stderr().is_terminal() => break ExitCode::SUCCESS,
-                None => reload(&server, &mut config, &filter),
+                // It is logged.
+                None => {
+                    let _ = reload(&server, &mut config, &filter);
+                }
             },
+            // This end keeps none of the others, but the server does.
+            Some(wish) = reloads.recv() => {
+                // Whoever asked may be gone.
+                let _ = wish.send(reload(&server, &mut config, &filter));
+            }
             failure = server.failed() => {
                 tracing::error!(%failure, "stopping, so that a sound process can take over");
                 break ExitCode::from(WORKER_BROKE);

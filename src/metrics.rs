@@ -45,6 +45,11 @@ struct EndLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PictureLabels {
+    result: &'static str,
+}
+
 /// What is counted as it happens.
 #[derive(Debug)]
 pub struct Metrics {
@@ -52,6 +57,7 @@ pub struct Metrics {
     accepted: Family<RoleLabels, Counter>,
     ended: Family<EndLabels, Counter>,
     joins: Family<JoinLabels, Histogram>,
+    pictures: Family<PictureLabels, Counter>,
     pub webhooks_delivered: Counter,
     pub webhooks_failed: Counter,
     pub webhooks_dead: Counter,
@@ -85,6 +91,12 @@ impl Default for Metrics {
             Unit::Seconds,
             joins.clone(),
         );
+        let pictures = Family::default();
+        registry.register(
+            "pictures",
+            "Pictures of streams that were decoded, or could not be",
+            pictures.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -98,6 +110,7 @@ impl Default for Metrics {
             accepted,
             ended,
             joins,
+            pictures,
             webhooks_delivered,
             webhooks_failed,
             webhooks_dead,
@@ -118,6 +131,11 @@ impl Metrics {
     pub fn ended(&self, role: SessionRole, reason: &'static str) {
         let role = role_name(role);
         self.ended.get_or_create(&EndLabels { role, reason }).inc();
+    }
+
+    pub fn picture(&self, made: bool) {
+        let result = if made { "made" } else { "failed" };
+        self.pictures.get_or_create(&PictureLabels { result }).inc();
     }
 
     pub fn joined(&self, role: SessionRole, step: Step, after: Duration) {

@@ -24,7 +24,7 @@ const TRIES: u32 = 10;
 /// For one exchange.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct WebhookSettings {
     pub urls: Vec<String>,
     /// May be called although they are not public.
@@ -33,6 +33,20 @@ pub struct WebhookSettings {
     pub secret: String,
     /// The events told; empty: all.
     pub names: Vec<String>,
+    /// From the first failure to the next try; it doubles from then on, up to a minute.
+    pub first_pause: Duration,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        Self {
+            urls: Vec::new(),
+            networks: Vec::new(),
+            secret: String::new(),
+            names: Vec::new(),
+            first_pause: FIRST_PAUSE,
+        }
+    }
 }
 
 /// Without the secret.
@@ -55,6 +69,7 @@ pub fn start(settings: &WebhookSettings, control: &Control, encode: Encode) -> R
             key: (!settings.secret.is_empty())
                 .then(|| hmac::Key::new(hmac::HMAC_SHA256, settings.secret.as_bytes())),
             names: settings.names.clone(),
+            first_pause: settings.first_pause,
             outgoing: outgoing.clone(),
             control: control.clone(),
             encode,
@@ -68,6 +83,7 @@ struct Hook {
     url: String,
     key: Option<hmac::Key>,
     names: Vec<String>,
+    first_pause: Duration,
     outgoing: Outgoing,
     control: Control,
     encode: Encode,
@@ -100,7 +116,7 @@ impl Hook {
                 self.bury(1);
                 tries = 0;
             }
-            let pause = tokio::time::sleep(pause(tries));
+            let pause = tokio::time::sleep(pause(self.first_pause, tries));
             tokio::pin!(pause);
             // What comes meanwhile is taken in, so that it is this queue that is bounded.
             loop {
@@ -175,8 +191,8 @@ fn signature(key: &hmac::Key, seconds: u64, body: &str) -> String {
     format!("t={seconds},v1={hex}")
 }
 
-fn pause(tries: u32) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(16));
+fn pause(first: Duration, tries: u32) -> Duration {
+    let doubled = first.saturating_mul(1 << tries.saturating_sub(1).min(16));
     doubled.min(LONGEST_PAUSE)
 }
 
@@ -196,8 +212,8 @@ mod tests {
 
     #[test]
     fn tries_come_later_and_later() {
-        let pauses: Vec<u64> = (1..=8).map(|tries| pause(tries).as_secs()).collect();
+        let pauses: Vec<u64> = (1..=8).map(|tries| pause(FIRST_PAUSE, tries).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
+        assert_eq!(pause(FIRST_PAUSE, u32::MAX), LONGEST_PAUSE);
     }
 }

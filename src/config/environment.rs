@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use clap::{CommandFactory, Parser};
 
 use super::ConfigError;
-use super::layer::Flags;
+use super::flags::Flags;
 use super::values::nearest;
 
 const PREFIX: &str = "SHIBUKI_";

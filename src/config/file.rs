@@ -7,7 +7,8 @@ use clap::CommandFactory;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::layer::{Flags, Layer};
+use super::flags::Flags;
+use super::layer::Layer;
 use super::values::nearest;
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {

@@ -2,15 +2,14 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::values::{CorsOrigin, Key, LogFormat, conflict_policy, etag_mode, ice_server, lifetime, scope};
-use super::values::{Secret, flexible_keys, listen_address, log_filter, network, plain_keys, right, texts};
+use super::values::{CorsOrigin, Key, LogFormat, Secret, conflict_policy, etag_mode, flexible_keys};
+use super::values::{ice_server, listen_address, log_filter, network, plain_keys, right, texts};
 use crate::control::OnConflict;
 use crate::http::auth::Right;
 use crate::http::{EtagMode, IceServer};
@@ -33,74 +32,6 @@ pub(super) const START_BITRATE: u64 = 2_000_000;
 pub(super) const HOOK_TIMEOUT_MS: u64 = 3_000;
 pub(super) const HOOK_CACHE_SECONDS: u64 = 10;
 pub(super) const LOG: &str = "info";
-
-/// A Selective Forwarding Unit: publish one stream by WHIP, watch it by WHEP.
-///
-/// Without any option it serves http://localhost:8080, takes media on UDP port 8080, and anybody may publish and
-/// watch. Publish from OBS to http://HOST:8080/whip/NAME, watch at http://HOST:8080/watch/NAME.
-#[derive(Debug, Parser)]
-#[command(name = "shibuki", version, max_term_width = 110, after_help = AFTER_HELP)]
-pub(super) struct Flags {
-    /// Read this TOML file [default: ./shibuki.toml, if there is one]
-    #[arg(short, long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    #[command(flatten)]
-    pub layer: Layer,
-}
-
-/// What to do instead of serving. Options stand before it: they say what the configuration is.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum Command {
-    /// Make keys
-    #[command(subcommand)]
-    Key(KeyCommand),
-    /// Read the configuration, say what is in force or what is wrong, and end
-    CheckConfig,
-    /// Look whether this machine can do what the configuration asks: ports, addresses, clock, limits, a session
-    Doctor,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum KeyCommand {
-    /// Make a key and print it: signed with keys-secret if that is set, else a random one to be put into the file
-    New(NewKey),
-}
-
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewKey {
-    /// Streams it may publish; * is every stream, team-* all that begin so
-    #[arg(long, value_name = "STREAM", value_delimiter = ',', value_parser = scope)]
-    pub publish: Vec<String>,
-    /// Streams it may watch, in the same way
-    #[arg(long, value_name = "STREAM", value_delimiter = ',', value_parser = scope)]
-    pub watch: Vec<String>,
-    /// It may administer the server
-    #[arg(long)]
-    pub admin: bool,
-    /// How long it is good, such as 30d, 12h or 90m; only for signed keys [default: 30d]
-    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
-    pub expires: Option<Duration>,
-    /// Print the link to the stream's page with the key in it: the server's URL, as https://HOST
-    #[arg(long, value_name = "URL")]
-    pub link: Option<String>,
-}
-
-const AFTER_HELP: &str = "\
-Every option can also stand in the file and in the environment: --on-conflict takeover is
-  on-conflict = \"takeover\"         in shibuki.toml
-  SHIBUKI_ON_CONFLICT=takeover      in the environment (lists: separated by commas; empty: not set)
-Flags win over the environment, the environment over the file. What is not known is an error.
-
-In the file only: keys for single streams, and the keys' table:
-  [keys]
-  publish = { live = \"key of stream live\", \"*\" = \"key of all streams\" }
-  watch = [\"one key\", \"sha256:…\"]        the latter as `shibuki key new` prints it
-  [[ice-servers]]
-  url = \"turn:turn.example.org:3478\"
-  username = \"user\"
-  credential = \"secret\"";
 
 /// What one source says: the file, the environment or the flags. `None`: nothing.
 #[derive(Args, Debug, Default, Deserialize)]
@@ -170,6 +101,11 @@ pub(super) struct Layer {
 
     #[command(flatten)]
     pub keys: Keys,
+
+    /// OpenTelemetry collector that is told how each session came about, by OTLP over HTTP, such as http://127.0.0.1:4318:
+    /// a setting of your own, so it may be anywhere [default: none]
+    #[arg(long, value_name = "URL", help_heading = "Events")]
+    pub otlp_endpoint: Option<String>,
 
     /// Demand a key for DELETE and PATCH too, beside the session's secret URL (OBS sends none) [default: false]
     #[arg(
@@ -412,150 +348,4 @@ pub(super) struct Keys {
     )]
     #[serde(deserialize_with = "super::values::rights")]
     pub anyone_may: Option<Vec<Right>>,
-}
-
-/// A value out of its range.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub key: &'static str,
-    pub message: String,
-}
-
-impl Layer {
-    /// This layer's values, and the lower one's where it has none.
-    pub(super) fn over(self, lower: Self) -> Self {
-        Self {
-            http: self.http.or(lower.http),
-            media_port: self.media_port.or(lower.media_port),
-            media_address: self.media_address.or(lower.media_address),
-            public_ip: self.public_ip.or(lower.public_ip),
-            workers: self.workers.or(lower.workers),
-            ice_servers: self.ice_servers.or(lower.ice_servers),
-            trusted_proxies: self.trusted_proxies.or(lower.trusted_proxies),
-            keys: Keys {
-                publish: self.keys.publish.or(lower.keys.publish),
-                watch: self.keys.watch.or(lower.keys.watch),
-                admin: self.keys.admin.or(lower.keys.admin),
-                secret: self.keys.secret.or(lower.keys.secret),
-                public_key: self.keys.public_key.or(lower.keys.public_key),
-                jwks: self.keys.jwks.or(lower.keys.jwks),
-                audience: self.keys.audience.or(lower.keys.audience),
-                issuer: self.keys.issuer.or(lower.keys.issuer),
-                hook: self.keys.hook.or(lower.keys.hook),
-                hook_timeout: self.keys.hook_timeout.or(lower.keys.hook_timeout),
-                hook_cache: self.keys.hook_cache.or(lower.keys.hook_cache),
-                anyone_may: self.keys.anyone_may.or(lower.keys.anyone_may),
-            },
-            outgoing_networks: self.outgoing_networks.or(lower.outgoing_networks),
-            webhooks: self.webhooks.or(lower.webhooks),
-            webhook_secret: self.webhook_secret.or(lower.webhook_secret),
-            webhook_events: self.webhook_events.or(lower.webhook_events),
-            strict_session_auth: self.strict_session_auth.or(lower.strict_session_auth),
-            cors_origins: self.cors_origins.or(lower.cors_origins),
-            on_conflict: self.on_conflict.or(lower.on_conflict),
-            require_publisher: self.require_publisher.or(lower.require_publisher),
-            burst_max_bytes: self.burst_max_bytes.or(lower.burst_max_bytes),
-            burst_max_seconds: self.burst_max_seconds.or(lower.burst_max_seconds),
-            burst_rate: self.burst_rate.or(lower.burst_rate),
-            start_bitrate: self.start_bitrate.or(lower.start_bitrate),
-            max_sessions: self.max_sessions.or(lower.max_sessions),
-            max_viewers_per_stream: self.max_viewers_per_stream.or(lower.max_viewers_per_stream),
-            max_handshakes: self.max_handshakes.or(lower.max_handshakes),
-            rate_limit: self.rate_limit.or(lower.rate_limit),
-            rate_limit_loopback: self.rate_limit_loopback.or(lower.rate_limit_loopback),
-            etag: self.etag.or(lower.etag),
-            log: self.log.or(lower.log),
-            log_format: self.log_format.or(lower.log_format),
-        }
-    }
-
-    /// The ranges, which are the same wherever a value comes from.
-    pub(super) fn check(&self) -> Result<(), Problem> {
-        let count = |value: Option<usize>| value.map(|v| v as u64);
-        let ranges = [
-            ("workers", count(self.workers), 1, MAX_WORKERS as u64),
-            (
-                "burst-max-bytes",
-                count(self.burst_max_bytes),
-                100_000,
-                1_000_000_000,
-            ),
-            ("burst-max-seconds", self.burst_max_seconds, 0, 120),
-            ("burst-rate", self.burst_rate, 100_000, 10_000_000_000),
-            ("start-bitrate", self.start_bitrate, 0, 1_000_000_000),
-            ("max-sessions", count(self.max_sessions), 1, 1_000_000),
-            (
-                "max-viewers-per-stream",
-                count(self.max_viewers_per_stream),
-                1,
-                1_000_000,
-            ),
-            ("max-handshakes", count(self.max_handshakes), 1, 1_000_000),
-            ("rate-limit", self.rate_limit.map(u64::from), 0, 1_000_000),
-            ("keys-hook-timeout", self.keys.hook_timeout, 100, 30_000),
-            ("keys-hook-cache", self.keys.hook_cache, 0, 3_600),
-        ];
-        for (key, value, min, max) in ranges {
-            if let Some(value) = value
-                && !(min..=max).contains(&value)
-            {
-                return Err(Problem {
-                    key,
-                    message: format!("{value} is not in {min} to {max}"),
-                });
-            }
-        }
-        if let Some(ip) = self
-            .public_ip
-            .iter()
-            .flatten()
-            .find(|ip| ip.is_unspecified() || ip.is_multicast())
-        {
-            return Err(Problem {
-                key: "public-ip",
-                message: format!("{ip} is not the address of one host"),
-            });
-        }
-        for (key, keys) in [
-            ("keys-publish", &self.keys.publish),
-            ("keys-watch", &self.keys.watch),
-            ("keys-admin", &self.keys.admin),
-        ] {
-            if keys.as_ref().is_some_and(Vec::is_empty) {
-                return Err(Problem {
-                    key,
-                    message: "the list is empty; leave the key out if anybody may".into(),
-                });
-            }
-        }
-        if self
-            .webhook_secret
-            .as_ref()
-            .is_some_and(|secret| secret.reveal().len() < 16)
-        {
-            return Err(Problem {
-                key: "webhook-secret",
-                message: "fewer than 16 characters can be guessed".into(),
-            });
-        }
-        let known = &crate::http::EVENT_NAMES;
-        let unknown = self
-            .webhook_events
-            .iter()
-            .flatten()
-            .find(|name| !known.contains(&name.as_str()));
-        if let Some(name) = unknown {
-            return Err(Problem {
-                key: "webhook-events",
-                message: format!("there is no event {name:?}; there are {}", known.join(", ")),
-            });
-        }
-        if let Some(Err(error)) = self.log.as_deref().map(log_filter) {
-            return Err(Problem {
-                key: "log",
-                message: error,
-            });
-        }
-        Ok(())
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`layer`]: every key with its meaning, unit, range and default: the text of `--help`. One struct serves the
 //!   file, the environment and the flags.
+//! - [`merge`]: one source over another, and the ranges. [`flags`]: the command line.
 //! - [`file`]: the TOML file; unknown keys by line.
 //! - [`environment`]: the variables; unknown ones by name.
 //! - [`values`]: the types of values that are more than numbers.
@@ -16,7 +17,9 @@
 
 mod environment;
 mod file;
+mod flags;
 mod layer;
+mod merge;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -34,8 +37,9 @@ use crate::control::OnConflict;
 use crate::core::ids::Bitrate;
 use crate::http::auth::{HookSettings, Right, TokenSettings};
 use crate::http::{EtagMode, IceServer};
-pub use layer::{Command, KeyCommand, NewKey};
-use layer::{DEFAULT_FILE, Flags, Layer};
+use flags::Flags;
+pub use flags::{Command, KeyCommand, NewKey};
+use layer::{DEFAULT_FILE, Layer};
 pub use values::{CorsOrigin, DIGEST, Key, LogFormat, Secret};
 
 /// Everything the server can be told, complete and consistent. The fields are the keys of `shibuki --help`.
@@ -72,6 +76,8 @@ pub struct Config {
     pub webhook_secret: Option<Secret>,
     /// Empty: all.
     pub webhook_events: Vec<String>,
+    /// Base URL of an OpenTelemetry collector.
+    pub otlp_endpoint: Option<String>,
     pub strict_session_auth: bool,
     pub etag: EtagMode,
     pub burst_max_bytes: usize,
@@ -125,7 +131,7 @@ impl Config {
         directory: &Path,
     ) -> Result<(Self, Option<Command>), ConfigError> {
         let flags = Flags::try_parse_from(args)?;
-        let check_flags = |problem: layer::Problem| {
+        let check_flags = |problem: merge::Problem| {
             let message = format!("invalid value for '--{}': {}", problem.key, problem.message);
             Flags::command().error(clap::error::ErrorKind::ValueValidation, message)
         };
@@ -215,6 +221,7 @@ impl Config {
             webhooks: layer.webhooks.unwrap_or_default(),
             webhook_secret: layer.webhook_secret,
             webhook_events: layer.webhook_events.unwrap_or_default(),
+            otlp_endpoint: layer.otlp_endpoint,
             strict_session_auth: layer.strict_session_auth.unwrap_or(false),
             etag: layer.etag.unwrap_or_default(),
             burst_max_bytes: layer.burst_max_bytes.unwrap_or(layer::BURST_MAX_BYTES),

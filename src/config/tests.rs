@@ -67,6 +67,7 @@ fn every_key_can_be_set_everywhere() {
         webhooks = ["https://example.org/events"]
         webhook-secret = "0123456789abcdef"
         webhook-events = ["finding"]
+        otlp-endpoint = "http://127.0.0.1:4318"
         [keys]
         publish = ["a", "b"]
         watch = "c"
@@ -125,6 +126,7 @@ fn every_key_can_be_set_everywhere() {
         "--webhooks=https://example.org/events",
         "--webhook-secret=0123456789abcdef",
         "--webhook-events=finding",
+        "--otlp-endpoint=http://127.0.0.1:4318",
     ];
     let by_file = Setup::default().file(file).load().unwrap();
     let by_flags = Setup::default().flags(&flags).load().unwrap();

@@ -4,17 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::feed::{SessionNews, StreamState, What, live_layers};
+use super::joins::Joins;
 use super::{Control, Diagnosis, SessionView};
 use crate::core::ids::{SessionId, StreamName};
 use crate::core::statistics::{FindingCode, MediaReport, Severity};
-use crate::metrics::Step;
 
 /// Findings that were told, by session.
 #[derive(Default)]
 pub(super) struct Told {
     findings: HashMap<SessionId, HashSet<(FindingCode, Option<String>)>>,
-    /// Sessions whose first packet, and those whose first keyframe was counted.
-    joined: [HashSet<SessionId>; 2],
+    pub joins: Joins,
 }
 
 impl Told {
@@ -26,15 +25,13 @@ impl Told {
 
     pub fn forget(&mut self, session: SessionId) {
         self.findings.remove(&session);
-        for joined in &mut self.joined {
-            joined.remove(&session);
-        }
+        self.joins.forget(session);
     }
 }
 
 impl Control {
     pub(super) fn observe(&self) {
-        self.count_joins();
+        self.observe_joins();
         let publishers = self.registry().publishers();
         for view in publishers.into_iter().filter_map(|id| self.view(id)) {
             self.tell_findings(&view);
@@ -49,39 +46,6 @@ impl Control {
         for session in self.0.feed.heard_sessions() {
             if let Some(view) = self.view(session) {
                 self.0.feed.update_session(session, news(&view));
-            }
-        }
-    }
-
-    fn count_joins(&self) {
-        for report in self.worker_reports() {
-            for (id, session) in &report.sessions {
-                let firsts = [session.first_packet, session.first_keyframe];
-                let fresh = {
-                    let mut told = self.told();
-                    let mut is_new = |step: usize| {
-                        let came = firsts.get(step).is_some_and(Option::is_some);
-                        came && told.joined.get_mut(step).is_some_and(|joined| joined.insert(*id))
-                    };
-                    [is_new(0), is_new(1)]
-                };
-                if fresh == [false; 2] {
-                    continue;
-                }
-                // Gone meanwhile: the report is older than the news.
-                let Some(view) = self.view(*id) else {
-                    self.told().forget(*id);
-                    continue;
-                };
-                let steps = [
-                    (fresh[0], Step::FirstPacket, view.steps.first_packet),
-                    (fresh[1], Step::FirstKeyframe, view.steps.first_keyframe),
-                ];
-                for (fresh, step, after) in steps {
-                    if let (true, Some(after)) = (fresh, after) {
-                        self.metrics().joined(view.role, step, after);
-                    }
-                }
             }
         }
     }

@@ -100,7 +100,7 @@ impl<'a> Post<'a> {
                     status = 201,
                     "session accepted"
                 );
-                created(app, right, accepted)
+                created(app, right, accepted, headers.contains_key(header::ORIGIN))
             }
             Err(problem) => {
                 let status = problem.status.as_u16();
@@ -208,7 +208,8 @@ fn refusal(refused: Refused, uri: &Uri) -> Problem {
     }
 }
 
-fn created(app: &App, right: Right, accepted: Accepted) -> Response {
+/// `from_page`: it is a web page that publishes.
+fn created(app: &App, right: Right, accepted: Accepted, from_page: bool) -> Response {
     let location = format!("/session/{}", accepted.id.to_url());
     let headers = [(header::CONTENT_TYPE, SDP), (header::LOCATION, location.as_str())];
     let mut response = (StatusCode::CREATED, headers, accepted.answer).into_response();
@@ -216,6 +217,12 @@ fn created(app: &App, right: Right, accepted: Accepted) -> Response {
         response.headers_mut().insert(header::ETAG, tag);
     }
     add_links(app, response.headers_mut());
+    if right == Right::Publish
+        && from_page
+        && let Ok(events) = HeaderValue::from_str(&sse::publisher_link(&accepted.id))
+    {
+        response.headers_mut().append(header::LINK, events);
+    }
     if right == Right::Watch
         && let Ok(link) = HeaderValue::from_str(&layer::link(&accepted.id))
         && let Ok(events) = HeaderValue::from_str(&sse::link(&accepted.id))

@@ -1,7 +1,7 @@
 //! The HTTP side: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep) on top of [`Control`](crate::control::Control).
 //!
 //! A request passes, from the outside in: [`serve()`] (connections, timeouts) → CORS → problem bodies → rate limit →
-//! bounded body → route. Handlers see the whole body as bytes and decide; they never wait.
+//! bounded body → route. Handlers see the whole body as bytes and decide; none but `thumbnails` waits for anything.
 //!
 //! - `serve`: the listening side: connection limits, header timeouts, graceful end; `patience`: clients that do not read.
 //! - `router`: which URL is whose, and the layers around all of them.
@@ -12,6 +12,7 @@
 //! - [`auth`]: keys, and where a request may carry one.
 //! - `limits`: requests per address, bytes and seconds per body; `address`: who the client is.
 //! - `cors`, `links`, `problem`: response headers and error bodies.
+//! - `thumbnails`: pictures of streams.
 //! - `api`: the API for pages and operators, and its description; `assets`: the pages themselves.
 
 mod address;
@@ -30,12 +31,15 @@ mod router;
 mod serve;
 mod session;
 mod sse;
+mod thumbnails;
 mod whep;
 mod whip;
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 pub(crate) use api::{EVENT_NAMES, encode as encode_event};
+pub use api::{ReloadWish, Reloaded, Reloader, reloads};
 pub use auth::{Keys, SharedKeys};
 pub use cors::CorsOrigins;
 pub use etag::EtagMode;
@@ -66,4 +70,8 @@ pub struct HttpConfig {
     pub rate_limit_loopback: bool,
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The program that decodes pictures ([`picture::COMMAND`](crate::picture::COMMAND)). `None`: there are none.
+    pub decoder: Option<PathBuf>,
+    /// Who reads the configuration again. `None`: nobody.
+    pub reloader: Option<Reloader>,
 }

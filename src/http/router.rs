@@ -11,8 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Problem;
-use super::{HttpConfig, Keys, api, assets, cors, layer, limits, links, problem, session, sse, whep, whip};
+use super::{
+    HttpConfig, Keys, api, assets, cors, layer, limits, links, problem, session, sse, thumbnails, whep, whip,
+};
 use crate::control::Control;
+use crate::picture::Maker;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -21,6 +24,7 @@ pub(super) struct App {
     pub config: Arc<HttpConfig>,
     /// One value per ICE server, ready for the `Link` header.
     pub ice_links: Arc<[axum::http::HeaderValue]>,
+    pub thumbnails: thumbnails::Thumbnails,
     event_streams: Arc<Semaphore>,
 }
 
@@ -44,7 +48,9 @@ pub fn router(control: Control, config: HttpConfig) -> Router {
     let limiter = Arc::new(limits::Limiter::new(&config));
     let origins = Arc::new(cors::Origins::new(&config.cors_origins));
     let ice_links = links::header_values(&config.ice_servers);
+    let maker = Maker::new(config.decoder.clone());
     let app = App {
+        thumbnails: thumbnails::Thumbnails::new(control.clone(), maker),
         control,
         config: Arc::new(config),
         ice_links,

@@ -1,6 +1,7 @@
 //! Server-sent events for a session's own client (draft-ietf-wish-whep §4.9.1): `POST /session/{id}/sse` with the names
-//! of events, then `GET` what its `Location` says. Announced by a `Link` header on a viewer's `201`; a publisher's
-//! client may do the same with `{its session's URL}/sse`.
+//! of events, then `GET` what its `Location` says. Announced by a `Link` header on the `201`: a viewer's, and a
+//! publisher's where a web page publishes. Other publishers' clients may do the same with `{its session's URL}/sse`; they are
+//! not told, because encoders take every `Link` for an ICE server.
 //!
 //! | event | data | for |
 //! | --- | --- | --- |
@@ -61,11 +62,13 @@ const PUBLISHERS: [&str; 3] = ["findings", "reconnect", "viewercount"];
 
 /// The `Link` header's value for a viewer's `201`.
 pub(super) fn link(session: &SessionId) -> String {
-    format!(
-        "</session/{}/sse>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; events=\"{}\"",
-        session.to_url(),
-        VIEWERS.join(",")
-    )
+    format!("{}; events=\"{}\"", publisher_link(session), VIEWERS.join(","))
+}
+
+/// The same for a publisher's: without the events' names, for OBS splits the header at every comma.
+pub(super) fn publisher_link(session: &SessionId) -> String {
+    let session = session.to_url();
+    format!("</session/{session}/sse>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"")
 }
 
 pub(super) fn resource() -> MethodRouter<App> {

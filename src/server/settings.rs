@@ -56,9 +56,47 @@ pub fn control(config: &Config) -> ControlConfig {
     }
 }
 
+/// What differs between two configurations and counts at once, by the keys' names.
+pub fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
+    differing([
+        ("keys.publish", old.publish_keys != new.publish_keys),
+        ("keys.watch", old.watch_keys != new.watch_keys),
+        ("keys.admin", old.admin_keys != new.admin_keys),
+        ("keys.secret", old.tokens.secret != new.tokens.secret),
+        (
+            "keys.public-key",
+            old.tokens.public_keys != new.tokens.public_keys,
+        ),
+        ("keys.jwks", old.tokens.jwks != new.tokens.jwks),
+        ("keys.audience", old.tokens.audience != new.tokens.audience),
+        ("keys.issuer", old.tokens.issuer != new.tokens.issuer),
+        (
+            "keys.hook, keys.hook-timeout, keys.hook-cache",
+            old.hook != new.hook,
+        ),
+        ("keys.anyone-may", old.anyone_may != new.anyone_may),
+        (
+            "outgoing-networks",
+            old.outgoing_networks != new.outgoing_networks,
+        ),
+        ("on-conflict", old.on_conflict != new.on_conflict),
+        (
+            "require-publisher",
+            old.require_publisher != new.require_publisher,
+        ),
+        ("max-sessions", old.max_sessions != new.max_sessions),
+        (
+            "max-viewers-per-stream",
+            old.max_viewers_per_stream != new.max_viewers_per_stream,
+        ),
+        ("max-handshakes", old.max_handshakes != new.max_handshakes),
+        ("log", old.log != new.log),
+    ])
+}
+
 /// What differs between two configurations and counts only from the next start on, by the keys' names.
 pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let differs = [
+    differing([
         ("http", old.http != new.http),
         ("media-address, media-port", old.media != new.media),
         ("public-ip", old.public_ips != new.public_ips),
@@ -86,10 +124,13 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("webhooks", old.webhooks != new.webhooks),
         ("webhook-secret", old.webhook_secret != new.webhook_secret),
         ("webhook-events", old.webhook_events != new.webhook_events),
+        ("otlp-endpoint", old.otlp_endpoint != new.otlp_endpoint),
         ("log-format", old.log_format != new.log_format),
-    ];
-    differs
-        .into_iter()
+    ])
+}
+
+fn differing<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> {
+    keys.into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect()
 }
@@ -153,6 +194,9 @@ impl TryFrom<&Config> for ServerConfig {
             rate_limit: config.rate_limit,
             rate_limit_loopback: config.rate_limit_loopback,
             trusted_proxies: config.trusted_proxies.clone(),
+            // The running program, also when the file it came from was replaced.
+            decoder: Some("/proc/self/exe".into()),
+            reloader: None,
         };
         Ok(Self {
             http: config.http,
@@ -166,6 +210,7 @@ impl TryFrom<&Config> for ServerConfig {
                 networks: config.outgoing_networks.clone(),
                 secret: config.webhook_secret.as_ref().map_or("", Secret::reveal).into(),
                 names: config.webhook_events.clone(),
+                ..WebhookSettings::default()
             },
         })
     }

@@ -8,7 +8,7 @@ use shibuki::core::ids::WorkerId;
 use shibuki::core::route::{EndReason, Notice};
 use shibuki::http::{HttpConfig, ServeLimits};
 
-use crate::support::{OBS, Reply, Server, WATCH, closed};
+use crate::support::{OBS, Reply, SDP, Server, WATCH, closed};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const EVERY: &str = "active,inactive,layers,reconnect,viewercount,layerchange,videopaused,videoresumed";
@@ -82,6 +82,18 @@ async fn point_60_a_viewers_201_links_to_its_events() {
     assert_eq!(reply.header_at("link", 0), expected);
     reply.has_cors();
     assert_eq!(server.post("/whip/live", OBS).await.header("link"), "");
+    // A page that publishes is told, without a comma.
+    let headers = [SDP, ("origin", "https://studio.example")];
+    let reply = server.send("POST", "/whip/page", &headers, OBS).await;
+    let expected = format!(
+        "<{}/sse>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"",
+        reply.header("location")
+    );
+    assert_eq!(reply.header("link"), expected);
+    let chosen = [("content-type", "application/json")];
+    let path = format!("{}/sse", reply.header("location"));
+    let names = r#"["findings","viewercount"]"#;
+    assert_eq!(server.send("POST", &path, &chosen, names).await.status, 201);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! - `load`: points 20, 32–35: limits and conflicts. `sessions`: points 36–47, PATCH and DELETE.
 //! - `layers`: point 61, a viewer's choice of its layer.
 //! - `events`: point 60, server-sent events.
-//! - `operators`: the API for operators.
+//! - `operators`: the API for operators. `rights`: each endpoint × each kind of key.
 //! - `connections`: what the wire shows below HTTP's meaning. `pages`: the JSON API.
 
 mod access;
@@ -16,5 +16,6 @@ mod methods;
 mod offers;
 mod operators;
 mod pages;
+mod rights;
 mod sessions;
 mod support;

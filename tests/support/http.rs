@@ -47,7 +47,7 @@ pub fn connect(to: SocketAddr) -> TcpStream {
 
 pub fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
     let mut stream = connect(to);

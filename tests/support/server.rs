@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use shibuki::control::ControlConfig;
 use shibuki::server::{Server, ServerConfig};
+use shibuki::webhooks::WebhookSettings;
 
 use super::{DEADLINE, now};
 
@@ -174,6 +175,10 @@ fn free_port() -> Option<u16> {
 
 /// A server inside the test's process, for settings that no flag has.
 pub async fn in_process(control: ControlConfig) -> (Server, Addresses) {
+    in_process_with(control, WebhookSettings::default()).await
+}
+
+pub async fn in_process_with(control: ControlConfig, webhooks: WebhookSettings) -> (Server, Addresses) {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = ServerConfig {
         http: loopback,
@@ -182,7 +187,7 @@ pub async fn in_process(control: ControlConfig) -> (Server, Addresses) {
         control,
         engine: Default::default(),
         api: Default::default(),
-        webhooks: Default::default(),
+        webhooks,
     };
     let candidates = |port| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
     let server = Server::start(config, candidates).await.unwrap();

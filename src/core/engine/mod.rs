@@ -2,6 +2,7 @@
 //!
 //! - `mod.rs`: the state, and the driver's contract ([`Machine`]).
 //! - `demux.rs`: which session a datagram belongs to.
+//! - `pictures.rs`: what pictures of a stream are made from.
 //! - `session.rs`: a session from its first check to its end.
 //! - `flush.rs`: the end of a turn: what goes to viewers.
 //! - `statistics.rs`: what the control plane is told once a second.
@@ -10,6 +11,7 @@
 
 mod demux;
 mod flush;
+mod pictures;
 mod session;
 mod statistics;
 mod streams;
@@ -212,6 +214,7 @@ impl Machine for Engine {
                     self.transmitting.push(key);
                 }
             }
+            Message::ReadKeyframe { stream, request } => self.read_keyframe(now, &stream, request),
             Message::Shutdown => self.shut_down(),
             other => self.stream_message(now, other),
         }

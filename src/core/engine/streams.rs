@@ -111,7 +111,7 @@ impl Engine {
 
     /// Has the publisher asked, wherever it is, for one layer or for all. How often it really is asked, its own
     /// worker decides.
-    fn ask_for_keyframe(&mut self, now: Instant, key: usize, layer: Option<u8>) {
+    pub(super) fn ask_for_keyframe(&mut self, now: Instant, key: usize, layer: Option<u8>) {
         let Some(hub) = self.hubs.get_mut(key) else { return };
         let Some(source) = hub.source else { return };
         if !hub.may_ask(layer, now) {
@@ -326,6 +326,7 @@ impl Engine {
                 }
             }
             Message::Datagram { .. }
+            | Message::ReadKeyframe { .. }
             | Message::ChooseLayer { .. }
             | Message::Mute { .. }
             | Message::End { .. }

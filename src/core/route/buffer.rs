@@ -74,6 +74,27 @@ impl LayerBuffer {
         self.anchor.and_then(|seq| self.get(seq))
     }
 
+    /// The packets of the latest keyframe's picture, in order; empty while one is missing.
+    pub fn keyframe(&self) -> Vec<&MediaPacket> {
+        let mut packets: Vec<&MediaPacket> = Vec::new();
+        let Some(anchor) = self.anchor() else {
+            return packets;
+        };
+        let start = (anchor.seq.0.saturating_sub(self.base)) as usize;
+        for slot in self.packets.iter().skip(start) {
+            match slot {
+                None => return Vec::new(),
+                // Some senders set no marker: the next picture ends this one.
+                Some(packet) if packet.timestamp != anchor.timestamp => return packets,
+                Some(packet) => packets.push(packet),
+            }
+            if slot.as_ref().is_some_and(|packet| packet.marker) {
+                return packets;
+            }
+        }
+        Vec::new()
+    }
+
     /// Payload bytes kept.
     pub fn bytes(&self) -> usize {
         self.bytes

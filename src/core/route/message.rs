@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::clock::ClockPoint;
+use super::keyframe::Keyframe;
 use super::packet::MediaPacket;
 use crate::core::ids::{Rid, SessionId, StreamName, WorkerId};
 use crate::core::machine::Path;
@@ -44,6 +45,11 @@ pub enum Message {
     Mute {
         session: SessionId,
         muted: Muted,
+    },
+    /// The control plane wants a stream's latest keyframe; answered by a [`Notice::Keyframe`] of the same number.
+    ReadKeyframe {
+        stream: StreamName,
+        request: u64,
     },
     /// Who publishes a stream from now on.
     SourceChanged {
@@ -140,6 +146,11 @@ pub enum Notice {
     Ended {
         session: SessionId,
         reason: EndReason,
+    },
+    /// The answer to a [`Message::ReadKeyframe`]: `None` while no whole one is kept.
+    Keyframe {
+        request: u64,
+        keyframe: Option<Keyframe>,
     },
     /// Once a second while there are sessions: all of this worker's.
     Report(Arc<WorkerReport>),

@@ -2,7 +2,9 @@
 //! people at `/api`, is made from the very types that are sent.
 //!
 //! - `streams`: what is published and watched. `sessions`: each publisher and viewer, for operators.
+//! - `thumbnail`: a picture of a stream.
 //! - `server`: what the server is, whether it is alive and ready.
+//! - `reload`: the configuration, read again.
 //! - `events`: what happens, as it happens. `drain`: no new sessions.
 //! - `operator`: who may do what operators do.
 //! - `contract`: the JSON, type by type. `paging`: a list in pieces.
@@ -15,9 +17,11 @@ mod openapi;
 mod operator;
 mod page;
 mod paging;
+mod reload;
 mod server;
 mod sessions;
 mod streams;
+mod thumbnail;
 
 use axum::Json;
 use axum::Router;
@@ -29,6 +33,7 @@ use serde::Serialize;
 use super::router::{App, both};
 pub(super) use contract::Finding;
 pub(crate) use events::{NAMES as EVENT_NAMES, encode};
+pub use reload::{Reloaded, Reloader, Wish as ReloadWish, reloads};
 
 /// Everything below `/api`, and what watches over the process.
 pub(super) fn routes(mut routes: Router<App>) -> Router<App> {
@@ -46,6 +51,11 @@ pub(super) fn routes(mut routes: Router<App>) -> Router<App> {
         "/api/v1/streams/{stream}",
         get(streams::one).patch(streams::change).delete(streams::end),
     );
+    routes = both(
+        routes,
+        "/api/v1/streams/{stream}/thumbnail.jpg",
+        get(thumbnail::thumbnail),
+    );
     routes = both(routes, "/api/v1/sessions", get(sessions::list));
     routes = both(
         routes,
@@ -57,6 +67,7 @@ pub(super) fn routes(mut routes: Router<App>) -> Router<App> {
         "/api/v1/sessions/{id}/layer",
         post(sessions::choose_layer),
     );
+    routes = both(routes, "/api/v1/reload", post(reload::reload));
     routes = both(routes, "/api/v1/events", get(events::events));
     both(
         routes,

@@ -8,7 +8,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{drain, events, server, sessions, streams};
+use super::{drain, events, reload, server, sessions, streams, thumbnail};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,10 +26,10 @@ use super::{drain, events, server, sessions, streams};
     paths(
         server::info, server::health, server::ready, server::metrics,
         streams::list, streams::one,
-        streams::change, streams::end,
+        streams::change, streams::end, thumbnail::thumbnail,
         sessions::list, sessions::one, sessions::end, sessions::choose_layer,
         events::events,
-        drain::state, drain::begin, drain::end,
+        drain::state, drain::begin, drain::end, reload::reload,
     ),
     tags(
         (name = "streams", description = "What is published and watched"),

@@ -194,6 +194,6 @@ pub(super) async fn end(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn missing() -> Problem {
+pub(super) fn missing() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is no such stream")
 }

@@ -16,7 +16,7 @@ use crate::outgoing::{Outgoing, OutgoingError};
 /// Answers remembered at most.
 const MAX_CACHED: u64 = 10_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookSettings {
     pub url: String,
     /// For the whole exchange.

@@ -389,7 +389,7 @@ async fn a_key_set_is_fetched_once_and_again_for_a_key_it_lacks() {
         401
     );
     assert_eq!(fetched.load(Ordering::SeqCst), 1);
-    keys.tokens.as_ref().unwrap().as_if_later().await;
+    keys.tokens.as_ref().unwrap().as_if_later(Duration::from_secs(15));
     assert_eq!(
         status(&keys, Right::Watch, "live", &token(&second, "two")).await,
         200
@@ -404,6 +404,74 @@ async fn a_key_set_is_fetched_once_and_again_for_a_key_it_lacks() {
     )
     .unwrap();
     assert_eq!(status(&keys, Right::Watch, "live", &forged).await, 401);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_key_set_but_who_needs_it() {
+    let (first, second) = (rsa(), rsa());
+    let mut rotated = second.jwk.clone();
+    rotated["kid"] = "two".into();
+    let set = json!({"keys": [first.jwk, rotated]}).to_string();
+    let old = json!({"keys": [first.jwk]}).to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Answers the first request at once, and each further one when it is let.
+    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
+    let (let_go, mut may) = tokio::sync::mpsc::unbounded_channel::<()>();
+    tokio::spawn(async move {
+        let mut answers = [old].into_iter().chain(std::iter::repeat(set));
+        while let (Ok((mut stream, _)), Some(answer)) = (listener.accept().await, answers.next()) {
+            let _ = stream.read(&mut [0; 4096]).await;
+            asked.send(()).unwrap();
+            may.recv().await;
+            let _ = stream.write_all(http("200 OK", &answer).as_bytes()).await;
+        }
+    });
+    let keys = Arc::new(verifier(TokenSettings {
+        jwks: Some(format!("http://{address}/jwks.json")),
+        ..TokenSettings::default()
+    }));
+    let token = |rsa: &Rsa, kid: &str| {
+        let mut header = Header::new(Algorithm::RS256);
+        header.kid = Some(kid.into());
+        encode(&header, &json!({"watch": "*", "exp": LATER}), &rsa.signing).unwrap()
+    };
+    let (one, two) = (token(&first, "one"), token(&second, "two"));
+    let later = |by| keys.tokens.as_ref().unwrap().as_if_later(Duration::from_secs(by));
+    let ask = |token: &str| {
+        let (keys, token) = (keys.clone(), token.to_owned());
+        tokio::spawn(async move { status(&keys, Right::Watch, "live", &token).await })
+    };
+    let at_once = async |token: &str| {
+        tokio::time::timeout(Duration::from_secs(5), ask(token))
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let_go.send(()).unwrap();
+    assert_eq!(at_once(&one).await, 200);
+    asks.recv().await.unwrap();
+
+    later(15);
+    let waiting = [ask(&two), ask(&two)];
+    asks.recv().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(at_once(&one).await, 200, "its key is in the old set");
+    }
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    let_go.send(()).unwrap();
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), 200);
+    }
+    assert!(asks.try_recv().is_err(), "one fetch served both");
+
+    // A set that has grown old is fetched anew behind everybody's back, once.
+    later(600);
+    for token in [&one, &two, &one] {
+        assert_eq!(at_once(token).await, 200);
+    }
+    asks.recv().await.unwrap();
+    assert!(asks.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -4,12 +4,12 @@
 //! never taken for an HMAC secret, and `none` is no algorithm.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Right;
@@ -183,7 +183,7 @@ pub(super) enum Invalid {
 pub struct Tokens {
     secret: Option<(EncodingKey, DecodingKey)>,
     public: Vec<(Algorithm, DecodingKey)>,
-    jwks: Option<KeySet>,
+    jwks: Option<Arc<KeySet>>,
     audience: Option<String>,
     issuer: Option<String>,
 }
@@ -192,11 +192,14 @@ struct KeySet {
     url: String,
     outgoing: Outgoing,
     state: Mutex<Fetched>,
+    /// Held while the set is fetched.
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
 struct Fetched {
-    keys: Option<JwkSet>,
+    keys: Option<Arc<JwkSet>>,
+    /// When the last fetch ended.
     tried: Option<Instant>,
 }
 
@@ -220,11 +223,12 @@ impl Tokens {
         let jwks = match &settings.jwks {
             Some(url) => {
                 outgoing.check(url).map_err(TokenSettingsError::Jwks)?;
-                Some(KeySet {
+                Some(Arc::new(KeySet {
                     url: url.clone(),
                     outgoing: outgoing.clone(),
                     state: Mutex::default(),
-                })
+                    fetching: Arc::default(),
+                }))
             }
             None => None,
         };
@@ -309,10 +313,10 @@ impl Tokens {
 #[cfg(test)]
 impl Tokens {
     /// As if the pause between two fetches of the key set were over.
-    pub async fn as_if_later(&self) {
+    pub fn as_if_later(&self, by: Duration) {
         if let Some(jwks) = &self.jwks {
-            let mut state = jwks.state.lock().await;
-            state.tried = state.tried.and_then(|at| at.checked_sub(JWKS_PAUSE));
+            let mut state = jwks.state();
+            state.tried = state.tried.and_then(|at| at.checked_sub(by));
         }
     }
 }
@@ -342,25 +346,21 @@ fn public_key(path: &Path) -> Result<(Algorithm, DecodingKey), TokenSettingsErro
 
 impl KeySet {
     /// The set's keys that may have signed.
-    async fn candidates(&self, alg: Algorithm, kid: Option<&str>) -> Result<Vec<DecodingKey>, Invalid> {
-        // One request at a time; the others wait for what it brings.
-        let mut state = self.state.lock().await;
-        let age = state.tried.map(|at| at.elapsed());
-        let known = |keys: &JwkSet| kid.is_none_or(|kid| keys.find(kid).is_some());
-        let due = match (&state.keys, age) {
-            (_, None) => true,
-            (Some(keys), Some(age)) if known(keys) => age >= JWKS_AGE,
-            (_, Some(age)) => age >= JWKS_PAUSE,
-        };
+    ///
+    /// Nobody waits for a fetch but who needs it: whose key is not in the set that was fetched before.
+    async fn candidates(
+        self: &Arc<Self>,
+        alg: Algorithm,
+        kid: Option<&str>,
+    ) -> Result<Vec<DecodingKey>, Invalid> {
+        let (known, due) = self.look_up(kid);
         if due {
-            state.tried = Some(Instant::now());
-            match self.fetch().await {
-                Ok(keys) => state.keys = Some(keys),
-                // What was fetched before stays good: an identity provider's pause is no reason to lock all out.
-                Err(error) => tracing::warn!(%error, "keys.jwks cannot be fetched"),
+            self.begin_fetch(kid);
+            if !known {
+                drop(self.fetching.lock().await);
             }
         }
-        let keys = state.keys.as_ref().ok_or(Invalid::Unavailable)?;
+        let keys = self.state().keys.clone().ok_or(Invalid::Unavailable)?;
         let fits = |jwk: &&Jwk| {
             let same = kid.is_none() || jwk.common.key_id.as_deref() == kid;
             let named = jwk.common.key_algorithm.map(|named| named.to_string());
@@ -374,6 +374,43 @@ impl KeySet {
             .filter_map(|jwk| DecodingKey::from_jwk(jwk).ok())
             .filter(|key| key.family() == alg.family())
             .collect())
+    }
+
+    /// Whether there is a set with the key, and whether the set should be fetched.
+    fn look_up(&self, kid: Option<&str>) -> (bool, bool) {
+        let state = self.state();
+        let has = |keys: &Arc<JwkSet>| kid.is_none_or(|kid| keys.find(kid).is_some());
+        let known = state.keys.as_ref().is_some_and(has);
+        let pause = if known { JWKS_AGE } else { JWKS_PAUSE };
+        (known, state.tried.is_none_or(|at| at.elapsed() >= pause))
+    }
+
+    /// One fetch at a time, in a task of its own: it ends also when the request that wanted it is gone.
+    fn begin_fetch(self: &Arc<Self>, kid: Option<&str>) {
+        let Ok(one) = self.fetching.clone().try_lock_owned() else {
+            return;
+        };
+        // Another one may have ended just now.
+        if !self.look_up(kid).1 {
+            return;
+        }
+        let set = self.clone();
+        tokio::spawn(async move {
+            let fetched = set.fetch().await;
+            let mut state = set.state();
+            state.tried = Some(Instant::now());
+            match fetched {
+                Ok(keys) => state.keys = Some(Arc::new(keys)),
+                // What was fetched before stays good: an identity provider's pause is no reason to lock all out.
+                Err(error) => tracing::warn!(%error, "keys.jwks cannot be fetched"),
+            }
+            drop(state);
+            drop(one);
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, Fetched> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self) -> Result<JwkSet, String> {
