@@ -337,6 +337,7 @@ async fn a_server_that_drains_takes_nobody_new() {
         r#"{"redirect":"x"}"#,
         r#"{"redirect":"https://b/path"}"#,
         r#"{"to":1}"#,
+        "[]",
     ] {
         drain(bad).await.is_problem(400);
     }

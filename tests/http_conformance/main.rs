@@ -5,6 +5,7 @@
 //! - `layers`: point 61, a viewer's choice of its layer.
 //! - `events`: point 60, server-sent events.
 //! - `operators`: the API for operators. `rights`: each endpoint × each kind of key.
+//! - `thousand`: a thousand sessions.
 //! - `connections`: what the wire shows below HTTP's meaning. `pages`: the JSON API.
 
 mod access;
@@ -19,3 +20,4 @@ mod pages;
 mod rights;
 mod sessions;
 mod support;
+mod thousand;

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::contract::ProblemJson;
@@ -62,7 +63,9 @@ pub(super) async fn state(State(app): State<App>, _: Operator) -> Response {
 pub(super) async fn begin(State(app): State<App>, _: Operator, body: Bytes) -> Result<Response, Problem> {
     let wish: Wish = match body.is_empty() || &body[..] == b"null" {
         true => Wish::default(),
-        false => serde_json::from_slice(&body)
+        // An object, not what serde takes for one too.
+        false => serde_json::from_slice::<Map<String, Value>>(&body)
+            .and_then(|object| serde_json::from_value(object.into()))
             .map_err(|why| Problem::new(StatusCode::BAD_REQUEST, format!("no wish for a drain: {why}")))?,
     };
     app.control

@@ -9,6 +9,7 @@ use utoipa::IntoParams;
 
 use super::contract::{ProblemJson, Role, Session, Sessions, State as SessionState};
 use super::operator::Operator;
+use super::paging::Page;
 use super::{fresh, paging};
 use crate::control::SessionFilter;
 use crate::core::ids::SessionId;
@@ -16,7 +17,7 @@ use crate::http::layer;
 use crate::http::problem::Problem;
 use crate::http::router::App;
 
-/// Which sessions, and how many.
+/// Which sessions.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SessionQuery {
@@ -26,16 +27,11 @@ pub(super) struct SessionQuery {
     role: Option<Role>,
     /// Only those that are so far.
     state: Option<SessionState>,
-    /// At most so many, 1 to 1000; 100 if left out.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// The `next` of the answer before.
-    after: Option<String>,
 }
 
 /// All sessions, the oldest first.
 #[utoipa::path(
-    get, path = "/api/v1/sessions", tag = "sessions", params(SessionQuery), security((), ("key" = [])),
+    get, path = "/api/v1/sessions", tag = "sessions", params(SessionQuery, Page), security((), ("key" = [])),
     responses(
         (status = 200, body = Sessions),
         (status = 400, body = ProblemJson, content_type = "application/problem+json"),
@@ -46,6 +42,7 @@ pub(super) struct SessionQuery {
 )]
 pub(super) async fn list(State(app): State<App>, _: Operator, uri: Uri) -> Result<Response, Problem> {
     let query: SessionQuery = paging::query(&uri)?;
+    let page: Page = paging::query(&uri)?;
     let stream = query.stream.map(|name| name.parse()).transpose();
     let filter = SessionFilter {
         stream: stream.map_err(|why: crate::core::ids::StreamNameError| {
@@ -55,7 +52,7 @@ pub(super) async fn list(State(app): State<App>, _: Operator, uri: Uri) -> Resul
         state: query.state.map(Into::into),
     };
     let found = app.control.matching(&filter);
-    let (piece, next) = paging::piece(found, |id| id.public(), query.after.as_deref(), query.limit)?;
+    let (piece, next) = page.of(found, |id| id.public())?;
     let views = piece.into_iter().filter_map(|id| app.control.view(id));
     let sessions = views.map(|view| Session::new(&view)).collect();
     Ok(fresh(Sessions { sessions, next }))

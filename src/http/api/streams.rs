@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::contract::{ProblemJson, Stream, Streams};
 use super::operator::Operator;
+use super::paging::Page;
 use super::{fresh, paging};
 use crate::control::{SessionFilter, SessionRole};
 use crate::core::ids::StreamName;
@@ -16,7 +17,7 @@ use crate::http::auth::{Credentials, Right};
 use crate::http::problem::Problem;
 use crate::http::router::App;
 
-/// Which streams, and how many.
+/// Which streams.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
@@ -24,16 +25,11 @@ pub(super) struct StreamQuery {
     publishing: Option<bool>,
     /// Only those whose name contains this.
     name: Option<String>,
-    /// At most so many, 1 to 1000; 100 if left out.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// The `next` of the answer before.
-    after: Option<String>,
 }
 
 /// The streams you may watch, by name.
 #[utoipa::path(
-    get, path = "/api/v1/streams", tag = "streams", params(StreamQuery), security((), ("key" = [])),
+    get, path = "/api/v1/streams", tag = "streams", params(StreamQuery, Page), security((), ("key" = [])),
     responses(
         (status = 200, body = Streams),
         (status = 400, body = ProblemJson, content_type = "application/problem+json"),
@@ -48,6 +44,7 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<axum::response::Response, Problem> {
     let query: StreamQuery = paging::query(&uri)?;
+    let page: Page = paging::query(&uri)?;
     let credentials = Credentials::of(&headers, &uri, None);
     let streams = app.control.streams();
     let visible = app
@@ -62,12 +59,7 @@ pub(super) async fn list(
             stream.name.as_str().contains(part)
         })
         .collect();
-    let (piece, next) = paging::piece(
-        found,
-        |stream| stream.name.to_string(),
-        query.after.as_deref(),
-        query.limit,
-    )?;
+    let (piece, next) = page.of(found, |stream| stream.name.to_string())?;
     let views = piece
         .iter()
         .filter_map(|stream| app.control.stream_view(&stream.name));
@@ -78,7 +70,7 @@ pub(super) async fn list(
 /// One stream. Without the right to watch it, existing and missing streams look the same.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}", tag = "streams", security((), ("key" = [])),
-    params(("stream" = String, Path, description = "The stream's name")),
+    params(("stream" = String, Path, description = "The stream's name", example = "live")),
     responses(
         (status = 200, body = Stream),
         (status = 401, body = ProblemJson, content_type = "application/problem+json"),
@@ -119,7 +111,7 @@ pub(super) struct MuteChange {
 /// It holds as long as anybody publishes or watches the stream.
 #[utoipa::path(
     patch, path = "/api/v1/streams/{stream}", tag = "streams", security((), ("key" = [])),
-    params(("stream" = String, Path, description = "The stream's name")),
+    params(("stream" = String, Path, description = "The stream's name", example = "live")),
     request_body = StreamChange,
     responses(
         (status = 200, body = Stream),
@@ -159,7 +151,7 @@ pub(super) struct EndQuery {
 /// A publisher with a valid key can come back: most encoders do so at once.
 #[utoipa::path(
     delete, path = "/api/v1/streams/{stream}", tag = "streams", security((), ("key" = [])),
-    params(("stream" = String, Path, description = "The stream's name"), EndQuery),
+    params(("stream" = String, Path, description = "The stream's name", example = "live"), EndQuery),
     responses(
         (status = 204),
         (status = 400, body = ProblemJson, content_type = "application/problem+json"),

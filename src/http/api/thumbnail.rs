@@ -34,7 +34,7 @@ const DEFAULT_SIZE: u16 = 320;
 /// is asked for one.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/thumbnail.jpg", tag = "streams", security((), ("key" = [])),
-    params(("stream" = String, Path, description = "The stream's name"), ThumbnailQuery),
+    params(("stream" = String, Path, description = "The stream's name", example = "live"), ThumbnailQuery),
     responses(
         (status = 200, description = "With `ETag`; `Cache-Control` says for how long it is good", body = Vec<u8>, content_type = "image/jpeg"),
         (status = 304, description = "`If-None-Match` names the picture as it still is"),
