@@ -115,6 +115,18 @@ pub struct ViewerReport {
     pub target: Option<LayerName>,
     /// Its link carries not even the smallest picture: it gets sound alone.
     pub video_paused: bool,
+    /// How old its picture is; `None` until it plays and a round trip is known.
+    pub latency: Option<Latency>,
+}
+
+/// How old a viewer's picture is when its player may show it. What the player adds beyond what it is told to wait, to
+/// decode and to show, it alone knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    pub delay: Duration,
+    /// It counts from capture, by the publisher's capture times; otherwise from arrival here, so that the way from the
+    /// publisher is missing.
+    pub exact: bool,
 }
 
 /// What the doctor found out about a publisher.

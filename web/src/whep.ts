@@ -1,6 +1,6 @@
-import { offerCaptureTime } from './capture-time';
 import { Connection, type ConnectionState } from './connection';
 import { Emitter } from './events';
+import { CAPTURE_TIME, DEPENDENCY_DESCRIPTOR, offerExtensions } from './header-extensions';
 import { type FrameTimes, type Latency, LatencyMeter, type SourceTimes } from './latency';
 import { findLink, LAYER_EXTENSION } from './links';
 import type { Problem } from './problem';
@@ -223,7 +223,10 @@ export class WhepPlayer extends Emitter<PlayerEvents> {
     this.#latency = new LatencyMeter();
     this.#stuck.reset();
     for (const kind of ['video', 'audio'])
-      offerCaptureTime(pc.addTransceiver(kind, { direction: 'recvonly' }));
+      offerExtensions(pc.addTransceiver(kind, { direction: 'recvonly' }), [
+        CAPTURE_TIME,
+        DEPENDENCY_DESCRIPTOR,
+      ]);
     const stream = this.#stream;
     pc.addEventListener('track', ({ track, receiver }) => {
       // Live means now: no delay beyond what the network's jitter makes necessary.

@@ -1,7 +1,7 @@
 import type { Finding } from './api';
-import { offerCaptureTime } from './capture-time';
 import { Connection, type ConnectionState } from './connection';
 import { Emitter } from './events';
+import { CAPTURE_TIME, offerExtensions } from './header-extensions';
 import { asProblem, Problem } from './problem';
 import { opusStereo } from './sdp';
 import type { Resource } from './signal';
@@ -178,7 +178,7 @@ export class WhipPublisher extends Emitter<PublisherEvents> {
         streams: [stream],
         ...(track.kind === 'video' ? { sendEncodings: encodings(lines(track), this.#settings) } : {}),
       });
-      offerCaptureTime(transceiver);
+      offerExtensions(transceiver, [CAPTURE_TIME]);
       if (track.kind === 'video') this.#prefer(transceiver);
     }
   }

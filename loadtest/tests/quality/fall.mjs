@@ -2,11 +2,13 @@
 import { sleep } from './stage.mjs';
 import { join } from './watch.mjs';
 
-const look = (page) => page.evaluate(async () => {
+/** What the viewer has got so far. */
+export const look = (page) => page.evaluate(async () => {
   const report = [...(await window.__pc.getStats()).values()];
   const video = report.find((entry) => entry.type === 'inbound-rtp' && entry.kind === 'video') ?? {};
   const audio = report.find((entry) => entry.type === 'inbound-rtp' && entry.kind === 'audio') ?? {};
   return {
+    keyframes: video.keyFramesDecoded ?? 0, rate: video.framesPerSecond ?? 0,
     at: performance.now() / 1000, height: video.frameHeight ?? 0, frames: video.framesDecoded ?? 0, freezes: video.freezeCount ?? 0,
     frozen: video.totalFreezesDuration ?? 0, bytes: (video.bytesReceived ?? 0) + (video.headerBytesReceived ?? 0) + (audio.bytesReceived ?? 0),
     packets: video.packetsReceived ?? 0, concealed: audio.concealedSamples ?? 0, samples: audio.totalSamplesReceived ?? 0,

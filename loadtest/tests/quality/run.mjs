@@ -1,11 +1,18 @@
 // What Chromium makes of a stream on a bad link. As root (network namespaces, TUN), after `cargo build --release`:
 //   node run.mjs loss  [--loss 5] [--delay 50] [--jitter 0] [--repeat 3] [--seconds 20] [--query '?latency=auto'] [--chromium]
+//              [--interval 2] [--bitrate 1500]   of the clip: seconds between keyframes, kbit/s
 //   node run.mjs table [--seconds 20] [--repeat 1] [--at-once 2]     loss × jitter × round trip, as docs/quality.md has it
 //   node run.mjs start [--repeat 10] [--loss 0] [--round-trips 0,20,100,250]  first pictures, for keyframe intervals 1, 2, 4, 10 s
-//   node run.mjs fall  [--repeat 1] [--delay 20] [--jitter 0] [--loss 0]  5 Mbit/s, 0.7 for 20 s, 5 again; three layers
+//   node run.mjs fall  [--repeat 1] [--delay 20] [--jitter 0] [--loss 0]  5 Mbit/s, 0.7 for 20 s, 5 again; three layers,
+//                 synthetic ones, also as OBS sends them (--deaf), or Chromium's (--chromium)
+//   node run.mjs drift [--minutes 15] [--loss 2] [--bitrate 1500]  whether the picture falls behind over time
+//   node run.mjs thin  [--rate 500] [--bitrate 1500]  a link too thin for the only layer there is
+//   node run.mjs ten   [--rates 200,350,…] [--bitrate 1700] [--deaf] [--chromium]  different links, three layers, all at once
 import { parseArgs } from 'node:util';
 import { clip, Link, Stage } from './stage.mjs';
+import { drift } from './drift.mjs';
 import { fallAndRecovery } from './fall.mjs';
+import { different, thin } from './narrow.mjs';
 import { join, watch } from './watch.mjs';
 
 const { positionals: [what = 'loss'], values: options } = parseArgs({
@@ -14,6 +21,8 @@ const { positionals: [what = 'loss'], values: options } = parseArgs({
     loss: { type: 'string', default: '' }, delay: { type: 'string', default: '50' }, jitter: { type: 'string', default: '0' },
     rate: { type: 'string', default: '' }, repeat: { type: 'string', default: '' }, seconds: { type: 'string', default: '20' },
     query: { type: 'string', default: '' }, chromium: { type: 'boolean', default: false }, 'at-once': { type: 'string', default: '2' },
+    interval: { type: 'string', default: '' }, bitrate: { type: 'string', default: '' },
+    minutes: { type: 'string', default: '' }, port: { type: 'string', default: '' }, deaf: { type: 'boolean', default: false }, rates: { type: 'string', default: '200,350,500,700,1000,1500,2000,3000,5000,10000' },
     'round-trips': { type: 'string', default: '0,20,100,250' }, intervals: { type: 'string', default: '1,2,4,10' },
     losses: { type: 'string', default: '0,1,5,10' }, jitters: { type: 'string', default: '0,30' }, json: { type: 'boolean', default: false },
   },
@@ -22,9 +31,9 @@ const number = (name, otherwise) => (options[name] === '' ? otherwise : Number(o
 
 const brief = ({ video, audio, ...rest }) => JSON.stringify(options.json ? { ...rest, video, audio } : rest);
 
-async function publish(stage, stream, interval = 2) {
+async function publish(stage, stream, interval = number('interval', 2)) {
   if (options.chromium) return stage.publishByChromium(stream);
-  return stage.publish(stream, { clip: await clip({ interval }) });
+  return stage.publish(stream, { clip: await clip({ interval, bitrate: 1000 * number('bitrate', 1500) }) });
 }
 
 async function loss() {
@@ -121,16 +130,54 @@ async function start() {
   }
 }
 
+/** Three layers: from Chromium, or synthetic ones, of a publisher that answers keyframe requests or is as OBS. */
+async function publishLayers(stage, stream) {
+  if (!options.chromium) return stage.publishLayers(stream, { bitrate: 1000 * number('bitrate', 1700), deaf: options.deaf });
+  return stage.publishByChromium(stream, {
+    layers: [
+      { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+      { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+      { rid: 'f', maxBitrate: 2_500_000 },
+    ],
+  });
+}
+
+async function narrow() {
+  const stage = await Stage.open();
+  try {
+    await publish(stage, 'live');
+    for (let n = 0; n < number('repeat', 1); n++) console.log(JSON.stringify(await thin(stage, 'live', { rate: number('rate', 500), delay: number('delay', 20) })));
+  } finally {
+    await stage.close();
+  }
+}
+
+async function longWatch() {
+  const stage = await Stage.open({ port: number('port', 18580) });
+  try {
+    await publish(stage, 'live');
+    const link = await Link.open(63, { delay: number('delay'), jitter: number('jitter'), loss: number('loss', 2) });
+    await drift(link, stage, 'live', { minutes: number('minutes', 15), told: (line) => console.log(JSON.stringify(line)) });
+    await link.close();
+  } finally {
+    await stage.close();
+  }
+}
+
+async function ten() {
+  const stage = await Stage.open();
+  try {
+    await publishLayers(stage, 'live');
+    for (const row of await different(stage, 'live', { rates: options.rates.split(',').map(Number), delay: number('delay', 20) })) console.log(JSON.stringify(row));
+  } finally {
+    await stage.close();
+  }
+}
+
 async function fall() {
   const stage = await Stage.open();
   try {
-    await stage.publishByChromium('live', {
-      layers: [
-        { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-        { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-        { rid: 'f', maxBitrate: 2_500_000 },
-      ],
-    });
+    await publishLayers(stage, 'live');
     for (let n = 0; n < number('repeat', 1); n++) {
       const link = await Link.open(n, { delay: number('delay', 20), jitter: number('jitter'), loss: number('loss', 0), rate: '5000' });
       console.log(JSON.stringify(await fallAndRecovery(link, stage, 'live', { query: options.query })));
@@ -141,5 +188,5 @@ async function fall() {
   }
 }
 
-await { loss, table, start, fall }[what]();
+await { loss, table, start, fall, thin: narrow, ten, drift: longWatch }[what]();
 process.exit(0);

@@ -71,9 +71,22 @@ export class Stage {
     return { close: () => stop(child, 'SIGINT') };
   }
 
+  /** Three layers of grey VP8 pictures: a tenth, three tenths and all of `bitrate`. Deaf and without RTX, as OBS, or not. */
+  async publishLayers(stream, { bitrate = 1_700_000, deaf = false, interval = 2 } = {}) {
+    const child = start(binary('shibuki-loadtest', 'LOADTEST'), [
+      'publish', '--url', `http://127.0.0.1:${this.port}/whip/${stream}`, '--video', 'vp8', '--simulcast', '--bitrate', `${bitrate}`,
+      '--keyframe-interval', `${interval}s`, ...(deaf ? ['--obs-like'] : []),
+    ]);
+    this.#things.push(() => stop(child, 'SIGINT'));
+    await until(5000, 'the publisher', async () => child.output.includes('1 of 1 publishers'));
+    await sleep(2500);
+  }
+
   /** Chromium publishes a canvas full of noise: it answers keyframe requests. */
   async publishByChromium(stream, { bitrate = 1_500_000, layers = undefined } = {}) {
-    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
+    // As many layers as are asked for, however small the picture.
+    const args = [...FLAGS, '--force-fieldtrials=WebRTC-LegacySimulcastLayerLimit/Disabled/'];
+    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args });
     this.#things.push(() => browser.close());
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${this.port}/`);

@@ -9,7 +9,7 @@ use crate::core::media::MediaKind;
 use crate::core::route::{Hub, Lane};
 use crate::core::rtp::rtcp::ReportBlock;
 use crate::core::statistics::{LayerName, ViewerReport};
-use crate::core::time::Ntp;
+use crate::core::time::{Epoch, Ntp};
 
 /// The latest receiver reports.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,7 +49,7 @@ impl Viewer {
     }
 
     /// Totals, and rates since the last call.
-    pub fn statistics(&mut self, hub: &Hub, now: Instant) -> ViewerReport {
+    pub fn statistics(&mut self, hub: &Hub, epoch: &Epoch, now: Instant) -> ViewerReport {
         let counters = self.counters();
         let Heard { audio, video, rtt } = self.heard;
         let track = self.video.as_ref();
@@ -71,6 +71,7 @@ impl Viewer {
             layer: playing.and_then(name),
             target: target.and_then(name),
             video_paused: track.is_some_and(EgressTrack::is_thin),
+            latency: playing.and_then(|_| self.delays(hub, epoch).latency()),
         }
     }
 

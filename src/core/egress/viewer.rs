@@ -17,7 +17,7 @@ use crate::core::peer::SrtpSender;
 use crate::core::route::{Hub, Lane};
 use crate::core::rtp::rtcp::{self, ReportBlock};
 use crate::core::rtp::{self, Rtcp};
-use crate::core::statistics::Pace;
+use crate::core::statistics::{Latency, Pace};
 use crate::core::time::{Epoch, Ntp};
 
 /// From this share of lost packets on, sound is sent twice where the viewer takes it (RFC 2198): nothing else repairs
@@ -64,6 +64,18 @@ pub struct ViewerDelays {
     pub round_trip: Option<Duration>,
     /// What the player is told to wait at least.
     pub playout: Duration,
+}
+
+impl ViewerDelays {
+    /// From capture, or else from arrival here, to when the player may show it; half the round trip is taken for the way
+    /// to the viewer. `None` while no round trip is known.
+    pub fn latency(&self) -> Option<Latency> {
+        let delay = self.uplink.unwrap_or_default() + self.round_trip? / 2 + self.playout;
+        Some(Latency {
+            delay,
+            exact: self.uplink.is_some(),
+        })
+    }
 }
 
 /// Clocks that say more are wrong, seconds.
@@ -463,4 +475,28 @@ fn report_timestamp(track: &EgressTrack, hub: &Hub, epoch: &Epoch, now: Instant)
         }
     };
     track.live_timestamp(incoming)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_as_old_as_the_parts_of_its_way() {
+        let ms = Duration::from_millis;
+        let unknown = ViewerDelays::default();
+        assert_eq!(unknown.latency(), None);
+        let from_arrival = ViewerDelays {
+            round_trip: Some(ms(80)),
+            playout: ms(250),
+            ..unknown
+        };
+        let told = |delay, exact| Some(Latency { delay, exact });
+        assert_eq!(from_arrival.latency(), told(ms(290), false));
+        let from_capture = ViewerDelays {
+            uplink: Some(ms(35)),
+            ..from_arrival
+        };
+        assert_eq!(from_capture.latency(), told(ms(325), true));
+    }
 }

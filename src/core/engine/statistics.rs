@@ -47,7 +47,10 @@ impl Engine {
                     let Some(hub) = self.hubs.get(viewer.hub) else {
                         continue;
                     };
-                    (MediaReport::Viewer(viewer.statistics(hub, now)), viewer.firsts())
+                    (
+                        MediaReport::Viewer(viewer.statistics(hub, &self.epoch, now)),
+                        viewer.firsts(),
+                    )
                 }
             };
             let after = |at: Instant| at.saturating_duration_since(session.claimed);

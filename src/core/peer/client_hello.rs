@@ -9,18 +9,21 @@ const USE_SRTP: u16 = 14;
 /// RFC 7714 §14.2.
 const AEAD_AES_128_GCM: u16 = 0x0007;
 
-/// The body of a client's first ClientHello.
+/// Client's version and random (RFC 5246 §7.4.1.2).
+const VERSION_AND_RANDOM: usize = 2 + 32;
+
+/// The body of a ClientHello.
 pub(super) struct ClientHello(Vec<u8>);
 
 impl ClientHello {
-    /// Puts the message with sequence number 0 together from the records of `datagrams`; `None` while parts are
-    /// missing.
-    pub fn reassemble(datagrams: &[Vec<u8>]) -> Option<Self> {
+    /// Puts the client's message with this number together from the records of `datagrams`, 0 for the first, 1 for the one
+    /// with a cookie; `None` while parts are missing.
+    pub fn reassemble(datagrams: &[Vec<u8>], number: u16) -> Option<Self> {
         let mut fragments: Vec<Message<'_>> = datagrams
             .iter()
             .flat_map(|datagram| Records { rest: datagram })
             .flat_map(|record| record.messages())
-            .filter(|message| message.kind == CLIENT_HELLO && message.sequence == 0)
+            .filter(|message| message.kind == CLIENT_HELLO && message.sequence == number)
             .collect();
         fragments.sort_by_key(|fragment| fragment.offset);
         let length = fragments.first()?.length;
@@ -46,9 +49,41 @@ impl ClientHello {
         }
     }
 
+    /// A datagram with the ClientHello that came before this one: the same without the cookie (RFC 6347 §4.2.1).
+    pub fn before_the_cookie(&self) -> Option<Vec<u8>> {
+        let (head, rest) = self.0.split_at_checked(VERSION_AND_RANDOM)?;
+        let (session_id, _) = take_vector::<1>(rest)?;
+        let (cookie_at, rest) = rest.split_at_checked(1 + session_id.len())?;
+        let (_cookie, rest) = take_vector::<1>(rest)?;
+        Self([head, cookie_at, &[0], rest].concat()).datagram(0)
+    }
+
+    /// A datagram of nothing else, in one piece, whatever its length; `None`: it is longer than a record can be.
+    pub fn datagram(&self, number: u8) -> Option<Vec<u8>> {
+        let length = u16::try_from(self.0.len()).ok()?.to_be_bytes();
+        let record = u16::try_from(self.0.len() + 12).ok()?.to_be_bytes();
+        // Record: DTLS 1.2, epoch 0, its number that of the message. Message: kind, length, number, offset, length.
+        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, number, record[0], record[1]];
+        datagram.extend([
+            CLIENT_HELLO,
+            0,
+            length[0],
+            length[1],
+            0,
+            number,
+            0,
+            0,
+            0,
+            0,
+            length[0],
+            length[1],
+        ]);
+        datagram.extend(&self.0);
+        Some(datagram)
+    }
+
     /// The use_srtp extension's list of two-byte profile ids (RFC 5764 §4.1.1).
     fn srtp_profiles(&self) -> Option<&[u8]> {
-        const VERSION_AND_RANDOM: usize = 2 + 32;
         let rest = self.0.get(VERSION_AND_RANDOM..)?;
         let (_session_id, rest) = take_vector::<1>(rest)?;
         let (_cookie, rest) = take_vector::<1>(rest)?;

@@ -18,6 +18,7 @@ use rtc::shared::error::Error as RtcError;
 use crate::core::media::{DtlsRole, Fingerprint};
 
 use super::client_hello::ClientHello;
+use super::cookie::Cookie;
 use super::counters::PeerCounters;
 use super::guard::{DtlsGuard, Records};
 use super::identity::{Identity, certificate_matches};
@@ -26,7 +27,7 @@ use super::srtp_keys::Keys;
 use super::{CloseReason, SrtpProfile};
 
 /// rtc-dtls keys its associations by address. Ours has one, over whatever path ICE chose.
-const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+pub(super) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// How long to wait for an answer before the n-th repetition of a flight. A quarter second is above the round
 /// trip of nearly everyone, and a lost flight then costs little. rtc-dtls gives up at the eighth, which would be
@@ -41,6 +42,13 @@ const BACKOFF: [Duration; 7] = [
     Duration::from_millis(4000),
 ];
 
+/// When a client is told its cookie ahead, after the answer to its first check: Chromium begins its handshake within some
+/// milliseconds, and drops what comes before.
+const TELL_AFTER: Duration = Duration::from_millis(10);
+/// Who was told gets this long for the second ClientHello after the first, then is told again. Not at once: rtc-dtls as a
+/// client stops repeating what was lost when it is told twice (version 0.21.1).
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// RFC 5764 §4.2.
 const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
 const MASTER_KEY_LEN: usize = 16;
@@ -52,9 +60,11 @@ pub(super) struct Dtls {
     fingerprints: Arc<[Fingerprint]>,
     role: DtlsRole,
     guard: DtlsGuard,
-    /// As server: what came of the first ClientHello, until all of it is there and the profile can be chosen.
+    /// As server: what came, until a ClientHello is whole and the profile can be chosen.
     held: Vec<Vec<u8>>,
     endpoint: Option<Endpoint>,
+    /// As server, until the handshake begins.
+    ahead: Option<Ahead>,
     /// Our last flight, for when rtc-dtls will not repeat it itself.
     flight: Vec<Vec<u8>>,
     flight_sent: Instant,
@@ -70,6 +80,15 @@ pub(super) struct Dtls {
     /// The sequence number of our next record of epoch 0.
     next_record: u64,
     out: VecDeque<Bytes>,
+}
+
+/// A cookie that is told ahead.
+struct Ahead {
+    cookie: Cookie,
+    /// `None` once it was told.
+    tell_at: Option<Instant>,
+    /// The first ClientHello is there, and this is how long the second is waited for.
+    ask_at: Option<Instant>,
 }
 
 /// What a datagram or the passing of time led to.
@@ -97,6 +116,7 @@ impl Dtls {
             guard: DtlsGuard::default(),
             held: Vec::new(),
             endpoint: None,
+            ahead: None,
             flight: Vec::new(),
             flight_sent: now,
             timer: None,
@@ -110,9 +130,17 @@ impl Dtls {
         }
     }
 
-    /// ICE has a path: as client, sends the ClientHello.
+    /// ICE has a path: as client, sends the ClientHello; as server, is to tell the cookie ahead.
     pub fn start(&mut self, now: Instant) -> Progress {
-        if self.role != DtlsRole::Client || self.endpoint.is_some() {
+        if self.endpoint.is_some() {
+            return Progress::None;
+        }
+        if self.role != DtlsRole::Client {
+            self.ahead = self.identity.draw_cookie().map(|cookie| Ahead {
+                cookie,
+                tell_at: Some(now + TELL_AFTER),
+                ask_at: None,
+            });
             return Progress::None;
         }
         let config = match self.identity.client_config(&self.fingerprints) {
@@ -152,18 +180,44 @@ impl Dtls {
             return Progress::None;
         }
         self.held.push(admitted);
-        let Some(hello) = ClientHello::reassemble(&self.held) else {
+        self.begin(now, false)
+    }
+
+    /// As server: sets rtc-dtls up once a ClientHello is whole. `asking`: enough was waited for the second.
+    fn begin(&mut self, now: Instant, asking: bool) -> Progress {
+        let told = self.ahead.as_ref().is_some_and(|ahead| ahead.tell_at.is_none());
+        let second = told.then(|| ClientHello::reassemble(&self.held, 1)).flatten();
+        let repeated = second.as_ref().and_then(ClientHello::before_the_cookie);
+        let first = ClientHello::reassemble(&self.held, 0);
+        let Some(hello) = second.as_ref().filter(|_| repeated.is_some()).or(first.as_ref()) else {
             return Progress::None;
         };
+        if let Some(ahead) = self
+            .ahead
+            .as_mut()
+            .filter(|_| told && !asking && repeated.is_none())
+        {
+            ahead.ask_at.get_or_insert(now + PATIENCE);
+            return Progress::None;
+        }
         let profile = hello.preferred_profile();
-        let config = match self.identity.server_config(profile, &self.fingerprints) {
+        let cookie = self.ahead.take().map(|ahead| ahead.cookie);
+        let config = match self.identity.server_config(profile, &self.fingerprints, cookie) {
             Ok(config) => config,
             Err(error) => return Progress::Ended(CloseReason::DtlsFailed(error.to_string())),
         };
         self.endpoint = Some(Endpoint::new(PEER, TransportProtocol::UDP, Some(config)));
-        for held in std::mem::take(&mut self.held) {
-            let (fresh, _) = self.split_repeated(held);
-            match self.read(now, &fresh) {
+        self.held = Vec::new();
+        // Each in one piece, however it came and how often; the answer to the first is not waited for where the second
+        // is there.
+        let hellos = match (second, repeated) {
+            (Some(second), Some(first)) => [Some(first), second.datagram(1)],
+            _ => [first.and_then(|first| first.datagram(0)), None],
+        };
+        for (hello, number) in hellos.into_iter().flatten().zip(1..) {
+            self.out.clear();
+            self.received_messages = number;
+            match self.read(now, &hello) {
                 Progress::None => {}
                 progress => return progress,
             }
@@ -172,6 +226,16 @@ impl Dtls {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Progress {
+        if let Some(ahead) = &mut self.ahead {
+            if ahead.tell_at.is_some_and(|at| now >= at) {
+                ahead.tell_at = None;
+                let request = renumbered(&ahead.cookie.request(), &mut self.next_record);
+                self.out.push_back(request);
+            }
+            if ahead.ask_at.is_some_and(|at| now >= at) {
+                return self.begin(now, true);
+            }
+        }
         if self.timer.is_none_or(|at| now < at) {
             return Progress::None;
         }
@@ -179,7 +243,11 @@ impl Dtls {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timer
+        let ahead = self.ahead.as_ref();
+        let times = ahead
+            .map(|ahead| [ahead.tell_at, ahead.ask_at])
+            .unwrap_or_default();
+        times.into_iter().chain([self.timer]).flatten().min()
     }
 
     pub fn poll_transmit(&mut self) -> Option<Bytes> {

@@ -13,6 +13,7 @@ use rtc::shared::error::Error as RtcError;
 use crate::core::media::{Fingerprint, HashAlgorithm};
 
 use super::SrtpProfile;
+use super::cookie::Cookie;
 
 /// How long after sending a flight rtc-dtls is *able* to repeat it. When it does is decided by
 /// [`super::dtls`], which backs off; this is only the shortest step it can take.
@@ -25,6 +26,7 @@ const MTU: usize = 1200;
 /// Our certificate, made once for the whole server (self-signed ECDSA P-256) and shared by all peers.
 pub struct Identity {
     fingerprint: Fingerprint,
+    provider: Arc<dyn RTCCryptoProvider>,
     server_gcm: ConfigBuilder,
     server_cm: ConfigBuilder,
     client: ConfigBuilder,
@@ -57,6 +59,7 @@ impl Identity {
                 algorithm: HashAlgorithm::Sha256,
                 digest: fingerprint_digest(HashAlgorithm::Sha256, &der),
             },
+            provider: provider.clone(),
             server_gcm: builder(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
                 .with_client_auth(ClientAuthType::RequireAnyClientCert),
             server_cm: builder(vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80])
@@ -69,8 +72,8 @@ impl Identity {
         // What can't be built later is better known at the start.
         let never: Arc<[Fingerprint]> = Arc::new([]);
         for config in [
-            identity.server_config(SrtpProfile::AeadAes128Gcm, &never),
-            identity.server_config(SrtpProfile::Aes128CmHmacSha1_80, &never),
+            identity.server_config(SrtpProfile::AeadAes128Gcm, &never, None),
+            identity.server_config(SrtpProfile::Aes128CmHmacSha1_80, &never, None),
             identity.client_config(&never),
         ] {
             config.map_err(IdentityError::Config)?;
@@ -83,15 +86,27 @@ impl Identity {
         &self.fingerprint
     }
 
-    /// A server that takes only `profile`, and only a certificate matching one of `fingerprints`.
+    /// A cookie for a server to come.
+    pub(super) fn draw_cookie(&self) -> Option<Cookie> {
+        Cookie::draw(&self.provider)
+    }
+
+    /// A server that takes only `profile`, and only a certificate matching one of `fingerprints`; it asks for `cookie`,
+    /// where one was drawn for it.
     pub(super) fn server_config(
         &self,
         profile: SrtpProfile,
         fingerprints: &Arc<[Fingerprint]>,
+        cookie: Option<Cookie>,
     ) -> Result<Arc<HandshakeConfig>, RtcError> {
         let builder = match profile {
             SrtpProfile::AeadAes128Gcm => &self.server_gcm,
             SrtpProfile::Aes128CmHmacSha1_80 => &self.server_cm,
+        };
+        let builder = builder.clone();
+        let builder = match cookie {
+            Some(cookie) => builder.with_crypto_provider(cookie.provider(self.provider.clone())),
+            None => builder,
         };
         finish(builder, false, fingerprints)
     }
@@ -100,7 +115,7 @@ impl Identity {
         &self,
         fingerprints: &Arc<[Fingerprint]>,
     ) -> Result<Arc<HandshakeConfig>, RtcError> {
-        finish(&self.client, true, fingerprints)
+        finish(self.client.clone(), true, fingerprints)
     }
 }
 
@@ -142,13 +157,12 @@ fn base(
 /// The certificate check is the one part that differs from session to session, and rtc-dtls takes it only at
 /// build time. Building costs some ten microseconds, once for a handshake.
 fn finish(
-    builder: &ConfigBuilder,
+    builder: ConfigBuilder,
     is_client: bool,
     fingerprints: &Arc<[Fingerprint]>,
 ) -> Result<Arc<HandshakeConfig>, RtcError> {
     let fingerprints = fingerprints.clone();
     builder
-        .clone()
         .with_verify_peer_certificate(Some(Arc::new(move |chain, _| {
             if certificate_matches(chain, &fingerprints) {
                 Ok(())

@@ -9,12 +9,13 @@
 //! - `identity`: our certificate and what DTLS is configured with.
 //! - `stun`, `ice`: connectivity checks, and where media goes.
 //! - `guard`: what a peer may cost in DTLS.
-//! - `client_hello`, `dtls`: the handshake.
+//! - `client_hello`, `cookie`, `dtls`: the handshake.
 //! - `srtp`, `srtp_keys`, `replay`: packets sealed and opened in place.
 //! - `counters`: what was dropped, by reason.
 //! - `testing`: a client for tests.
 
 mod client_hello;
+mod cookie;
 mod counters;
 mod dtls;
 mod guard;

@@ -17,7 +17,8 @@
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
 //! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`playout`]: what players are told to wait; and that
-//!   it stays so for hours. [`nonces`]: asking for anything again.
+//!   it stays so for hours. [`nonces`]: asking for anything again. [`repair`]: what repairs a
+//!   lost packet in time.
 //! - [`hostile`]: clients that are who they say, and absurd. [`shutdown`]: goodbyes. [`idle`]:
 //!   nobody to do anything for.
 
@@ -39,6 +40,7 @@ mod nonces;
 mod offers;
 mod playout;
 mod publisher;
+mod repair;
 mod restart;
 mod shutdown;
 mod start;

@@ -103,6 +103,27 @@ fn what_comes_in_and_goes_out_is_counted() {
     assert_eq!((layer.index, layer.size), (0, Some((640, 360))));
 }
 
+/// Without capture times it counts from arrival: the way to the viewer, and what its player is told to wait.
+#[test]
+fn how_old_a_viewers_picture_is() {
+    let mut world = World::new(903, 1);
+    let published = world.publish("a", PublisherSpec::chromium(), 0);
+    world.connect(published);
+    let far = Conditions::delay(40);
+    let watching = world.watch_over("a", ViewerSpec::chromium(), 0, far, far);
+    let lossy = Conditions::delay(40).loss(0.05);
+    let suffering = world.watch_over("a", ViewerSpec::chromium(), 0, lossy, lossy);
+    for id in [watching, suffering] {
+        world.connect(id);
+    }
+    world.run_for(seconds(10));
+    let near = viewer(&world, watching).latency.expect("it plays");
+    assert!(!near.exact, "the publisher tells no capture times");
+    assert!((38..=45).contains(&near.delay.as_millis()), "{near:?}");
+    let far = viewer(&world, suffering).latency.expect("it plays");
+    assert!((250..=450).contains(&far.delay.as_millis()), "{far:?}");
+}
+
 #[test]
 fn losses_on_both_ways_are_told_apart() {
     let mut world = World::new(902, 1);

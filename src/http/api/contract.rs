@@ -238,6 +238,26 @@ pub(super) struct Viewer {
     target: Option<LayerOfViewer>,
     /// Its link carries no picture at all at the moment: sound alone is sent.
     video_paused: bool,
+    /// How old its picture is when its player may show it; null until it plays and a round trip is known. The time to
+    /// decode and show it comes on top.
+    latency: Option<Latency>,
+}
+
+/// How old a viewer's picture is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Latency {
+    ms: f64,
+    kind: LatencyKind,
+}
+
+/// `exact`: from capture on, by the publisher's capture times and reported round trips. `estimate`: from arrival at the
+/// server on, for the publisher tells no capture times.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LatencyKind {
+    Exact,
+    Estimate,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -403,6 +423,19 @@ impl Viewer {
             layer: report.layer.as_ref().map(LayerOfViewer::new),
             target: report.target.as_ref().map(LayerOfViewer::new),
             video_paused: report.video_paused,
+            latency: report.latency.as_ref().map(Latency::new),
+        }
+    }
+}
+
+impl Latency {
+    fn new(latency: &statistics::Latency) -> Self {
+        Self {
+            ms: ms(latency.delay),
+            kind: match latency.exact {
+                true => LatencyKind::Exact,
+                false => LatencyKind::Estimate,
+            },
         }
     }
 }

@@ -320,8 +320,9 @@ proptest::proptest! {
         let admitted = guard.admit(any_instant(), &datagram, &mut counters);
         proptest::prop_assert!(admitted.len() <= datagram.len());
         // Whatever passes, choosing a profile from it does not panic.
-        if let Some(hello) = crate::core::peer::client_hello::ClientHello::reassemble(&[admitted]) {
+        if let Some(hello) = crate::core::peer::client_hello::ClientHello::reassemble(&[admitted], 0) {
             hello.preferred_profile();
+            let _ = hello.before_the_cookie();
         }
     }
 }
