@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::network::{Conditions, Rng};
 use super::publisher::PublisherSpec;
 use super::viewer::ViewerSpec;
-use super::world::{World, ms, seconds};
+use super::world::{Id, World, ms, seconds};
 use crate::core::ids::Ssrc;
 use crate::core::media::MediaKind;
 use crate::core::rtp;
@@ -14,7 +14,7 @@ use crate::core::rtp;
 /// Seeds that failed once.
 #[test]
 fn what_failed_once() {
-    // The handshake of the first publisher took longer than the test waited: hardly anything was sent at all.
+    // The handshake of the first publisher was not over when the viewers came: hardly anything was sent at all.
     for another in [false, true] {
         ask_at_random(3392758121024946535, 0.152, another).unwrap();
     }
@@ -32,14 +32,26 @@ fn ask_at_random(seed: u64, loss: f64, another: bool) -> Result<(), TestCaseErro
     let mut world = World::new(seed, 2);
     let mut rng = Rng::new(seed);
     let rough = Conditions::delay(15).jitter(15).loss(loss).reorder(0.1);
-    let publisher = world.publish_over("a", PublisherSpec::obs(), 0, rough, rough);
-    // A handshake through so much loss may take longer than this.
-    world.run_until(seconds(14), |world| world.client(publisher).test.is_connected());
+    // Through much loss a handshake may take longer than all of this: the test client's DTLS now and then stops
+    // repeating itself. So the ways become rough afterwards.
+    let smooth = Conditions::delay(15);
+    let roughen = |world: &mut World, id: Id| {
+        let client = world.client_mut(id);
+        client.up.conditions = rough;
+        client.down.conditions = rough;
+    };
+    let publisher = world.publish_over("a", PublisherSpec::obs(), 0, smooth, smooth);
+    world.connect(publisher);
+    roughen(&mut world, publisher);
     world.run_for(seconds(4));
     let specs = [ViewerSpec::without_rtx(), ViewerSpec::chromium()];
     let viewers: Vec<_> = (0..4)
-        .map(|n| world.watch_over("a", specs[n % 2].clone(), n / 2, rough, rough))
+        .map(|n| world.watch_over("a", specs[n % 2].clone(), n / 2, smooth, smooth))
         .collect();
+    for viewer in &viewers {
+        world.connect(*viewer);
+        roughen(&mut world, *viewer);
+    }
     for round in 0..60 {
         world.run_for(ms(50));
         for viewer in &viewers {
