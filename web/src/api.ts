@@ -67,16 +67,6 @@ export async function streams(key = ''): Promise<Stream[]> {
   return ((await get('/api/v1/streams?limit=1000', key)) as { streams: Stream[] }).streams;
 }
 
-/** Null for a stream that nobody publishes or watches. */
-export async function stream(name: string, key = ''): Promise<Stream | null> {
-  try {
-    return (await get(`/api/v1/streams/${name}`, key)) as Stream;
-  } catch (error) {
-    if (error instanceof Problem && error.status === 404) return null;
-    throw error;
-  }
-}
-
 export async function info(): Promise<Info> {
   return (await get('/api/v1/info')) as Info;
 }

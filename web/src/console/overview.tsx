@@ -126,12 +126,7 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
         <ul class="cards">
           {shown.map((stream, index) => (
             <li key={stream.name}>
-              <Card
-                stream={stream}
-                operatorKey={operatorKey}
-                picture={pictures && stream.publishing}
-                mayPlay={index < PLAYING}
-              />
+              <Card stream={stream} operatorKey={operatorKey} picture={pictures} mayPlay={index < PLAYING} />
             </li>
           ))}
         </ul>
@@ -161,7 +156,7 @@ function Card({
   return (
     <a class="card" href={`#/streams/${encodeURIComponent(name)}`}>
       <span class="thumb" aria-hidden="true">
-        {picture && video && <Thumbnail name={name} operatorKey={operatorKey} mayPlay={mayPlay} />}
+        {picture && <Thumbnail stream={stream} operatorKey={operatorKey} mayPlay={mayPlay} />}
       </span>
       <span class="row">
         <strong>{name}</strong>

@@ -53,7 +53,7 @@ export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: stri
           <h2 id="health-title">Publisher</h2>
           {stream?.publishing && stream.video && (
             <span class="thumb" aria-hidden="true">
-              <Thumbnail name={name} operatorKey={operatorKey} />
+              <Thumbnail stream={stream} operatorKey={operatorKey} />
             </span>
           )}
           {stream && <Health stream={stream} session={publisher} />}

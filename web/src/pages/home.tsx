@@ -124,7 +124,7 @@ function LiveCard({ stream }: { stream: Stream }) {
         {[
           viewers === 1 ? '1 viewer' : `${viewers} viewers`,
           codecs.join(' + '),
-          ago === '' ? '' : ago === 'just now' ? 'since just now' : `for ${ago}`,
+          ago === '' ? '' : ago === 'just now' ? 'just started' : `for ${ago}`,
         ]
           .filter((part) => part !== '')
           .join(' · ')}

@@ -1,6 +1,6 @@
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Finding, type Info, info, stream as streamSeen } from '../api';
+import { type Finding, type Info, info } from '../api';
 import { type CaptureError, capture, captureObstacle, type Wish } from '../capture';
 import { expose } from '../hook';
 import { storedKey, storeKey } from '../keys';
@@ -15,9 +15,6 @@ import { Health } from './publish-health';
 import { Level, PublisherFacts, stateWords } from './publish-parts';
 import { Settings } from './publish-settings';
 import { Share } from './publish-share';
-
-/** How often the server is asked what it sees, ms. */
-const LOOK = 2000;
 
 const FIRST_WISH: Wish = {
   picture: 'camera',
@@ -79,20 +76,6 @@ function Publish({ name }: { name: string }) {
     };
   }, [stream, publisher]);
 
-  // A server that sends publishers no events is asked, where anybody may look.
-  const heard = useRef(false);
-  const askable = state === 'connected' && about?.watchKeyRequired === false;
-  useEffect(() => {
-    if (!askable) return;
-    const timer = setInterval(async () => {
-      const seen = heard.current ? null : await streamSeen(name).catch(() => null);
-      if (!seen || heard.current) return;
-      setViewers(seen.viewers);
-      if (seen.publisher) setFindings(seen.findings ?? []);
-    }, LOOK);
-    return () => clearInterval(timer);
-  }, [askable, name]);
-
   const acquire = async (next: Wish): Promise<MediaStream | null> => {
     setWish(next);
     setAsking(true);
@@ -127,15 +110,8 @@ function Publish({ name }: { name: string }) {
     next.on('state', setState);
     next.on('problem', setProblem);
     next.on('stats', setStats);
-    heard.current = false;
-    next.on('viewers', (count) => {
-      heard.current = true;
-      setViewers(count);
-    });
-    next.on('findings', (list) => {
-      heard.current = true;
-      setFindings(list);
-    });
+    next.on('viewers', setViewers);
+    next.on('findings', setFindings);
     setProblem(null);
     setStats(null);
     setViewers(null);

@@ -6,7 +6,7 @@ import { suite } from '../harness/suite.mjs';
 import { assertLooks, assertMoves, openTab, reaches } from '../harness/tab.mjs';
 
 const SECRET = '0123456789abcdef0123456789abcdef';
-const it = suite({ serverFlags: ['--keys-secret', SECRET, '--keys-publish', 'studio-key'] });
+const it = suite({ serverFlags: ['--keys-secret', SECRET, '--keys-publish', 'studio-key', '--keys-admin', 'operator-key'] });
 const open = (path) => openTab(it, path);
 
 /** As `shibuki key new` signs one. */
@@ -44,6 +44,8 @@ test('keys on the pages: none, wrong, expired, good', { timeout: 120_000 }, asyn
   await player.locator('form button').first().click();
   await reaches(without.page, 'playing');
   await assertMoves(without.page);
+  // The publisher's page is told by its session's own events: its key is none for watching.
+  await says(publish.page, /1 viewer watches/);
 
   const expired = await open(`/watch/${stream}?token=${signed({ watch: stream, exp: now() - 3600 })}`);
   await says(expired.page, /has expired/);
@@ -54,4 +56,30 @@ test('keys on the pages: none, wrong, expired, good', { timeout: 120_000 }, asyn
   await assertMoves(link.page);
   assert.deepEqual(link.complaints, []);
   for (const tab of [publish, without, expired, link]) await tab.close();
+});
+
+test('the console asks for an operator’s key, and takes no other', { timeout: 60_000 }, async () => {
+  const stream = it.stream('operated');
+  const publish = await open(`/publish/${stream}`);
+  await publish.page.getByLabel(/^Key for publishing/).fill('studio-key');
+  await publish.page.getByRole('button', { name: 'Start publishing' }).click();
+  await reaches(publish.page, 'connected');
+  const { page, complaints, close } = await open('/console');
+  await says(page, /operator’s key is needed/);
+  await assertLooks(page, 'console-key');
+  const give = async (key) => {
+    await page.getByLabel('Key').fill(key);
+    await page.getByRole('button', { name: 'Open' }).click();
+  };
+  await give('wrong');
+  await says(page, /operator’s key is needed/);
+  await give('studio-key');
+  await says(page, /operator/);
+  await give('operator-key');
+  await page.locator('.card', { hasText: stream }).waitFor({ timeout: 10_000 });
+  await page.reload();
+  await page.locator('.card', { hasText: stream }).waitFor({ timeout: 10_000 });
+  assert.deepEqual(complaints.filter((text) => !/40[13]/.test(text)), []);
+  await close();
+  await publish.close();
 });

@@ -35,6 +35,12 @@ test('publish page to watch page; the watch page waits, plays, is told of the en
   await late.page.getByRole('region', { name: 'Statistics' }).waitFor();
   await assertLooks(late.page, 'watch-statistics');
 
+  const embed = await open(`/embed/${stream}`);
+  await reaches(embed.page, 'playing');
+  await assertLooks(embed.page, 'embed');
+  assert.deepEqual(embed.complaints, []);
+  await embed.close();
+
   await stop.click();
   await reaches(watch.page, ['interrupted', 'waiting', 'reconnecting'], 20_000);
   await screenshot(watch.page, 'watch-interrupted');
@@ -49,7 +55,7 @@ test('publish page to watch page; the watch page waits, plays, is told of the en
   }
 });
 
-test('the start page names live streams, and unknown pages say so', { timeout: 60_000 }, async () => {
+test('the start page names live streams, and unknown pages say so', { timeout: 120_000 }, async () => {
   const stream = it.stream('listed');
   const publish = await open(`/publish/${stream}`);
   await publish.page.getByRole('button', { name: 'Start publishing' }).click();
@@ -59,6 +65,15 @@ test('the start page names live streams, and unknown pages say so', { timeout: 6
   await assertLooks(home.page, 'home');
   assert.deepEqual(home.complaints, []);
   await home.close();
+
+  for (const page of ['publish', 'watch', 'wall']) {
+    const without = await open(`/${page}`);
+    await assertLooks(without.page, `${page}-unnamed`);
+    await without.close();
+  }
+  const api = await open('/api');
+  await assertLooks(api.page, 'api');
+  await api.close();
 
   const nowhere = await open('/no-such-page');
   await assertLooks(nowhere.page, '404');
