@@ -3,7 +3,7 @@ import type { Happening } from './feed';
 /** What happened lately, the newest first. */
 export function Happenings({ list }: { list: Happening[] }) {
   return (
-    <section aria-labelledby="events-title">
+    <section class="long" aria-labelledby="events-title">
       <h2 id="events-title">Events</h2>
       {list.length === 0 && <p class="empty">Nothing has happened since this page was opened.</p>}
       <ol class="events">

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useMemo, useState } from 'preact/hooks';
 import { ask, type Stream } from '../api';
 import { ConfirmButton } from '../ui/confirm';
 import { bitrate, codecName, fixed } from '../words';
@@ -20,6 +20,7 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
   );
   const shown = sorted.slice(0, CARDS);
   const plot = { history: feed.whole, tick: feed.tick };
+  const happenings = useMemo(() => <Happenings list={feed.happenings} />, [feed.happenings]);
   return (
     <>
       <div class="head">
@@ -132,7 +133,7 @@ export function Overview({ feed, operatorKey }: { feed: Feed; operatorKey: strin
         </ul>
         {matching.length > CARDS && <p class="hint">And {matching.length - CARDS} more: filter by name.</p>}
       </section>
-      <Happenings list={feed.happenings} />
+      {happenings}
     </>
   );
 }

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { useMemo } from 'preact/hooks';
 import { ask, type LayerReport, type Stream } from '../api';
 import { ConfirmButton } from '../ui/confirm';
 import { Findings } from '../ui/findings';
@@ -19,8 +20,12 @@ export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: stri
   const sessions = told?.sessions ?? [];
   const history = feed.each.get(name) ?? NONE;
   const publisher = sessions.find(({ role, current }) => role === 'publisher' && current);
-  const viewers = sessions.filter(({ role }) => role === 'viewer');
-  const unseen = (told?.total ?? 0) - sessions.length;
+  // Drawn when they change, not whenever anything does.
+  const viewers = useMemo(() => {
+    const sessions = told?.sessions ?? [];
+    const unseen = (told?.total ?? 0) - sessions.length;
+    return <Viewers viewers={sessions.filter(({ role }) => role === 'viewer')} unseen={unseen} />;
+  }, [told]);
   const plot = { history, tick: feed.tick };
   return (
     <>
@@ -91,7 +96,7 @@ export function StreamPage({ feed, name, operatorKey }: { feed: Feed; name: stri
         </section>
       </div>
       <Layers layers={stream?.publisher?.layers ?? []} />
-      <Viewers viewers={viewers} unseen={unseen} />
+      {viewers}
       <Happenings list={feed.happenings.filter(({ stream }) => stream === name)} />
     </>
   );
@@ -205,7 +210,7 @@ function Layers({ layers }: { layers: LayerReport[] }) {
 /** Those who fare worst come first, as the server tells them. */
 function Viewers({ viewers, unseen }: { viewers: Session[]; unseen: number }) {
   return (
-    <section aria-labelledby="viewers-title">
+    <section class="long" aria-labelledby="viewers-title">
       <h2 id="viewers-title">
         Viewers <span class="count">{viewers.length + unseen}</span>
       </h2>
