@@ -56,8 +56,18 @@ function Console() {
             <>
               <Notice
                 tone="info"
-                what={problem.status === 403 ? 'This is for operators.' : 'An operator’s key is needed.'}
-                todo={problem.detail}
+                what={
+                  problem.status === 403
+                    ? 'This is for operators.'
+                    : key === ''
+                      ? 'An operator’s key is needed.'
+                      : 'This key is not right: an operator’s key is needed.'
+                }
+                todo={
+                  problem.status === 403
+                    ? `${problem.detail.charAt(0).toUpperCase()}${problem.detail.slice(1)}.`
+                    : 'The server’s configuration has it as “admin” below “[keys]”.'
+                }
               />
               <KeyForm
                 action="Open"

@@ -151,6 +151,7 @@ export function Settings(props: Props) {
           {props.keyRequired ? 'Key for publishing' : 'Key for publishing (this server asks for none)'}
         </span>
         <input
+          id="key"
           type="password"
           autocomplete="off"
           value={props.keyValue}

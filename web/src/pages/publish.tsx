@@ -169,7 +169,15 @@ function Publish({ name }: { name: string }) {
               )}
             </Notice>
           )}
-          {words && <Notice tone={state === 'failed' ? 'error' : 'warn'} {...words} />}
+          {words && (
+            <Notice tone={state === 'failed' ? 'error' : 'warn'} {...words}>
+              {problem?.kind === 'key' && (
+                <p>
+                  <a href="#key">Enter a key</a>
+                </p>
+              )}
+            </Notice>
+          )}
           {state === 'connected' && <Health viewers={viewers} findings={findings} />}
           <Share name={name} />
           {sending && <PublisherFacts stats={stats} />}
