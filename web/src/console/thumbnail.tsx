@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Stream } from '../api';
 import { whepUrl } from '../name';
 import '../player/jsx';
@@ -22,8 +22,10 @@ export function Thumbnail({
   mayPlay?: boolean;
 }) {
   const { name, video, publishing, muted } = stream;
+  const [none, setNone] = useState(false);
   if (!publishing || !video || muted.video) return null;
-  if (DECODED.includes(video.codec)) return <Still key={name} name={name} operatorKey={operatorKey} />;
+  if (DECODED.includes(video.codec) && !none)
+    return <Still key={name} name={name} operatorKey={operatorKey} onNone={() => setNone(true)} />;
   if (!mayPlay) return null;
   return (
     <shibuki-player
@@ -38,7 +40,8 @@ export function Thumbnail({
   );
 }
 
-function Still({ name, operatorKey }: { name: string; operatorKey: string }) {
+/** `onNone`: the server makes no picture of it. */
+function Still({ name, operatorKey, onNone }: { name: string; operatorKey: string; onNone: () => void }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     const element = canvas.current;
@@ -52,6 +55,7 @@ function Still({ name, operatorKey }: { name: string; operatorKey: string }) {
       if (!seen || document.hidden) return;
       const answer = await fetchStill(name, operatorKey, tag, stopped.signal);
       if (stopped.signal.aborted) return;
+      if (answer === 'none') return onNone();
       if (answer !== null) {
         tag = answer.tag;
         element.width = answer.picture.width;
@@ -78,19 +82,20 @@ function Still({ name, operatorKey }: { name: string; operatorKey: string }) {
   return <canvas ref={canvas} width={320} height={180} />;
 }
 
-/** The picture; null: none now, or still the same. */
+/** The picture; null: none now, or still the same; `none`: and there will be none. */
 async function fetchStill(
   name: string,
   key: string,
   tag: string,
   signal: AbortSignal,
-): Promise<{ picture: ImageBitmap; tag: string } | null> {
+): Promise<{ picture: ImageBitmap; tag: string } | 'none' | null> {
   try {
     const headers: Record<string, string> = { Accept: 'image/jpeg' };
     if (key) headers.Authorization = `Bearer ${key}`;
     if (tag) headers['If-None-Match'] = tag;
     const path = `/api/v1/streams/${encodeURIComponent(name)}/thumbnail.jpg`;
     const response = await fetch(path, { headers, signal, cache: 'no-store' });
+    if (response.status === 404) return 'none';
     if (response.status !== 200) return null;
     const picture = await createImageBitmap(await response.blob());
     return { picture, tag: response.headers.get('ETag') ?? '' };
