@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useMemo } from 'preact/hooks';
+import { useMemo, useState } from 'preact/hooks';
 import { ask, type LayerReport, type Stream } from '../api';
 import { ConfirmButton } from '../ui/confirm';
 import { Findings } from '../ui/findings';
@@ -207,8 +207,14 @@ function Layers({ layers }: { layers: LayerReport[] }) {
   );
 }
 
+/** Rows drawn before somebody wants more of them. */
+const FIRST = 25;
+
 /** Those who fare worst come first, as the server tells them. */
 function Viewers({ viewers, unseen }: { viewers: Session[]; unseen: number }) {
+  const [all, setAll] = useState(false);
+  const shown = all ? viewers : viewers.slice(0, FIRST);
+  const rest = viewers.length + unseen - shown.length;
   return (
     <section class="long" aria-labelledby="viewers-title">
       <h2 id="viewers-title">
@@ -232,7 +238,7 @@ function Viewers({ viewers, unseen }: { viewers: Session[]; unseen: number }) {
               </tr>
             </thead>
             <tbody>
-              {viewers.map(({ id, state, address, viewer }) => (
+              {shown.map(({ id, state, address, viewer }) => (
                 <tr key={id}>
                   <th scope="row">
                     <a href={`#/sessions/${id}`}>{id.slice(0, 6)}</a>
@@ -251,7 +257,16 @@ function Viewers({ viewers, unseen }: { viewers: Session[]; unseen: number }) {
           </table>
         </Scroll>
       )}
-      {unseen > 0 && <p class="hint">And {unseen} more, who fare better.</p>}
+      {rest > 0 && (
+        <p class="more hint">
+          And {rest} more, who fare better.
+          {shown.length < viewers.length && (
+            <button type="button" class="button small" onClick={() => setAll(true)}>
+              Show {viewers.length - shown.length} of them
+            </button>
+          )}
+        </p>
+      )}
     </section>
   );
 }

@@ -15,7 +15,7 @@ const it = suite();
 const STREAMS = 50;
 const VIEWERS_EACH = 19;
 /** Milliseconds of the page's main thread for one update, at most: a machine that does other things besides may take longer. */
-const MOST = Number(process.env.SHIBUKI_MOST_MS ?? 50);
+const MOST = Number(process.env.SHIBUKI_MOST_MS ?? 40);
 
 const publisher = (bitrate) => ({
   bitrate, packets: 1e6, bytes: 1e9, lost: 12, loss: 0.01, retransmitted: 9, nacked: 12, keyframeRequests: 3,
@@ -75,27 +75,44 @@ async function withFeed(t, write) {
   return `http://127.0.0.1:${http.address().port}`;
 }
 
-/** Milliseconds of the main thread (script, style, layout, paint) in each of the next seconds. */
+/** Tasks that follow each other within so many milliseconds belong to one update. */
+const TOGETHER = 15;
+
+/**
+ * Milliseconds of processor time that the page's main thread spends on each update of so many seconds: script, style,
+ * layout and paint, by Chromium's own trace. The least first.
+ */
 async function work(page, seconds) {
-  const devtools = await page.context().newCDPSession(page);
-  await devtools.send('Performance.enable');
-  const spent = async () => {
-    const { metrics } = await devtools.send('Performance.getMetrics');
-    return 1000 * metrics.find(({ name }) => name === 'TaskDuration').value;
-  };
-  const each = [];
-  let before = await spent();
-  for (let second = 0; second < seconds; second++) {
-    await pause(1000);
-    const now = await spent();
-    each.push(now - before);
-    before = now;
+  const browser = page.context().browser();
+  await browser.startTracing(page, { categories: ['toplevel', 'disabled-by-default-devtools.timeline', '__metadata'] });
+  await pause(1000 * seconds);
+  const { traceEvents } = JSON.parse(await browser.stopTracing());
+  const threads = new Map();
+  for (const { name, args, pid, tid } of traceEvents)
+    if (name === 'thread_name' && args.name === 'CrRendererMain') threads.set(`${pid} ${tid}`, []);
+  // The names of a task in Chromium's versions; where both are there they are the same tasks.
+  for (const name of ['RunTask', 'ThreadControllerImpl::RunTask']) {
+    const tasks = traceEvents.filter((event) => event.name === name && event.ph === 'X' && event.tdur !== undefined);
+    if (tasks.length === 0) continue;
+    for (const task of tasks) threads.get(`${task.pid} ${task.tid}`)?.push(task);
+    break;
   }
-  await devtools.detach();
-  return each.sort((a, b) => a - b);
+  const spent = (tasks) => tasks.reduce((sum, { tdur }) => sum + tdur, 0);
+  const tasks = [...threads.values()].sort((a, b) => spent(b) - spent(a))[0].sort((a, b) => a.ts - b.ts);
+  const updates = [];
+  let end = Number.NEGATIVE_INFINITY;
+  for (const { ts, dur, tdur } of tasks) {
+    if (ts - end > 1000 * TOGETHER) updates.push(0);
+    updates[updates.length - 1] += tdur / 1000;
+    end = ts + dur;
+  }
+  // Timers that find nothing to do are no updates.
+  const real = updates.filter((ms) => ms > 1).sort((a, b) => a - b);
+  assert.ok(real.length >= seconds / 2, `${real.length} updates in ${seconds} s, of ${tasks.length} tasks`);
+  return real;
 }
 
-const told = (each) => `median ${each[each.length >> 1].toFixed(1)} ms, worst ${each.at(-1).toFixed(1)} ms`;
+const told = (each) => `${each.length} of median ${each[each.length >> 1].toFixed(1)} ms, worst ${each.at(-1).toFixed(1)} ms`;
 
 test('a thousand sessions, an hour of history: the page keeps up', { timeout: 180_000 }, async (t) => {
   let live = false;
@@ -128,14 +145,19 @@ test('a thousand sessions, an hour of history: the page keeps up', { timeout: 18
   live = true;
   const busy = await work(page, 12);
   await page.goto(`${url}/console#/streams/stream-0`);
-  await page.getByRole('row').nth(90).waitFor({ timeout: 60_000 });
-  // 104 rows: 100 viewers of 999, three layers, two headings.
-  assert.equal(await page.getByRole('table').last().getByRole('row').count(), 101);
-  await page.getByText('And 899 more, who fare better.').waitFor();
+  await page.getByText('And 974 more, who fare better.').waitFor({ timeout: 60_000 });
   await pause(2000);
   const stream = await work(page, 12);
-  t.diagnostic(`the page's work in a second: overview ${told(calm)}; with 20 joins and leaves ${told(busy)}; a stream with 999 viewers ${told(stream)}`);
-  for (const each of [calm, busy, stream]) assert.ok(each[each.length >> 1] < MOST, `${told(each)}, at most ${MOST} ms wanted`);
+  await page.getByRole('button', { name: 'Show 75 of them' }).click();
+  await page.getByText('And 899 more, who fare better.').waitFor();
+  // With the table's heading.
+  assert.equal(await page.getByRole('table').last().getByRole('row').count(), 101);
+  // Away from where the button was: a pointer over rows that change is work of its own.
+  await page.mouse.move(0, 0);
+  await pause(2000);
+  const hundred = await work(page, 12);
+  t.diagnostic(`the page's updates in 12 s: overview ${told(calm)}; with 20 joins and leaves ${told(busy)}; a stream with 999 viewers ${told(stream)}; with 100 of them in the table ${told(hundred)}`);
+  for (const each of [calm, busy, stream, hundred]) assert.ok(each[each.length >> 1] < MOST, `${told(each)}, at most ${MOST} ms wanted`);
   await tab.close();
 });
 
@@ -168,9 +190,9 @@ test('as many viewers of the load test', { timeout: 180_000, skip: VIEWERS === 0
     await tab.page.getByLabel('Pictures').uncheck();
     const overview = await work(tab.page, 10);
     await tab.page.goto(`${it.server.url}/console#/streams/${stream}`);
-    await tab.page.getByRole('row').nth(90).waitFor({ timeout: 60_000 });
+    await tab.page.getByRole('row').nth(20).waitFor({ timeout: 60_000 });
     const page = await work(tab.page, 10);
-    t.diagnostic(`${VIEWERS} viewers; the page's work in a second: overview ${told(overview)}; the stream ${told(page)}`);
+    t.diagnostic(`${VIEWERS} viewers; the page's updates in 10 s: overview ${told(overview)}; the stream ${told(page)}`);
     t.diagnostic(`from the request to the first event: statistics ${told(await first('statistics'))}; sessions ${told(await first('sessions'))}`);
     await tab.close();
   } finally {
