@@ -19,7 +19,7 @@ function signed(claims) {
 const now = () => Math.floor(Date.now() / 1000);
 const says = (page, text) => page.getByText(text).first().waitFor({ timeout: 10_000 });
 
-test('keys on the pages: none, wrong, expired, good', { timeout: 120_000 }, async () => {
+test('keys on the pages: none, wrong, expired, good', { timeout: 180_000 }, async () => {
   const stream = it.stream('keyed');
 
   const publish = await open(`/publish/${stream}`);
