@@ -7,7 +7,7 @@ import { assertLooks, assertMoves, openTab, reaches, screenshot } from '../harne
 const it = suite();
 const open = (path) => openTab(it, path);
 
-test('publish page to watch page; the watch page waits, plays, is told of the end, and plays again', { timeout: 120_000 }, async (t) => {
+test('publish page to watch page; the watch page waits, plays, is told of the end, and plays again', { timeout: 240_000 }, async (t) => {
   const stream = it.stream('pages');
   const watch = await open(`/watch/${stream}`);
   await reaches(watch.page, 'waiting');
@@ -55,7 +55,7 @@ test('publish page to watch page; the watch page waits, plays, is told of the en
   }
 });
 
-test('the start page names live streams, and unknown pages say so', { timeout: 120_000 }, async () => {
+test('the start page names live streams, and unknown pages say so', { timeout: 240_000 }, async () => {
   const stream = it.stream('listed');
   const publish = await open(`/publish/${stream}`);
   await publish.page.getByRole('button', { name: 'Start publishing' }).click();
