@@ -66,6 +66,11 @@ impl Control {
             Notice::Codecs { session, codecs } => self.registry().set_codecs(session, codecs),
             Notice::Ended { session, reason } => self.forget(session, &reason),
             Notice::Keyframe { request, keyframe } => self.keyframe_read(request, keyframe),
+            Notice::Viewing {
+                session,
+                layer,
+                video_paused,
+            } => self.viewing(worker, session, layer, video_paused),
             Notice::Report(report) => {
                 self.reports().insert(worker, report);
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::feed::{SessionNews, StreamState, What, live_layers};
 use super::joins::Joins;
 use super::{Control, Diagnosis, SessionView};
-use crate::core::ids::{SessionId, StreamName};
-use crate::core::statistics::{FindingCode, MediaReport, Severity};
+use crate::core::ids::{SessionId, StreamName, WorkerId};
+use crate::core::statistics::{FindingCode, LayerName, MediaReport, Severity};
 
 /// Findings that were told, by session.
 #[derive(Default)]
@@ -44,10 +44,35 @@ impl Control {
             });
         }
         for session in self.0.feed.heard_sessions() {
-            if let Some(view) = self.view(session) {
+            // Without a report there is nothing newer than what the worker said.
+            if let Some(view) = self.view(session).filter(|view| view.report.is_some()) {
                 self.0.feed.update_session(session, news(&view));
             }
         }
+    }
+
+    /// What a viewer gets changed: its own client hears of it at once, and the next look at the worker's latest report
+    /// finds nothing older.
+    pub(super) fn viewing(
+        &self,
+        worker: WorkerId,
+        session: SessionId,
+        layer: Option<LayerName>,
+        video_paused: bool,
+    ) {
+        if let Some(report) = self.reports().get_mut(&worker)
+            && let Some(known) = Arc::make_mut(report).sessions.get_mut(&session)
+            && let MediaReport::Viewer(viewer) = &mut known.media
+        {
+            viewer.layer.clone_from(&layer);
+            viewer.video_paused = video_paused;
+        }
+        let news = SessionNews {
+            layer,
+            video_paused,
+            findings: Vec::new(),
+        };
+        self.0.feed.update_session(session, news);
     }
 
     /// As it would be told to somebody who begins to listen.

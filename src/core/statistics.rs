@@ -14,7 +14,7 @@ use super::peer::SrtpProfile;
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One worker's sessions, and what it dropped before a packet reached one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct WorkerReport {
     pub sessions: HashMap<SessionId, SessionReport>,
     /// Payload bytes kept for retransmission and instant start.

@@ -40,6 +40,8 @@ const LESS: f64 = 0.7;
 const OURS: f64 = 1.1;
 /// ... or where it is as long as this: no picture is worth it.
 const UNBEARABLE: Duration = Duration::from_millis(600);
+/// A train that shows so many times what was thought raised the estimate; less is the same measured again.
+const RAISED: f64 = 1.05;
 /// Losses reported within this time of a queue are that queue's.
 const EXPLAINED: Duration = Duration::from_millis(1_500);
 /// How long others are reckoned with.
@@ -196,7 +198,9 @@ impl Rate {
     /// A train arrived at so many bits per second.
     pub fn proven(&mut self, now: Instant, rate: f64) {
         if rate > self.target {
-            self.raised = Some(now);
+            if rate > self.target * RAISED {
+                self.raised = Some(now);
+            }
             self.set(rate);
         }
     }

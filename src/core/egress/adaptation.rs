@@ -37,10 +37,18 @@ const SHARE: f64 = 0.95;
 const MAX_REPAIR: f64 = 0.15;
 /// A keyframe may be sent faster than the way carries on average, since its queue holds some.
 const BURST_PACE: f64 = 2.5;
-/// But not while there is a queue already, which is to go away.
-const CONGESTED_PACE: f64 = 0.85;
+/// Where a queue showed lately what the way carries, there is no more than that.
+const KNOWN: Duration = Duration::from_secs(20);
+/// A little more, since the estimate is a little less.
+const KNOWN_PACE: f64 = 1.1;
+/// Unless the estimate has grown so much since.
+const OUTGROWN: f64 = 1.3;
 /// What waits, waits no longer than this.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// But where there is a queue already, what is sent sooner would be lost.
+const QUEUE_PATIENCE: Duration = Duration::from_millis(800);
+/// Losses that were noticed within this time of a full queue are the queue's.
+const AFTERMATH: Duration = Duration::from_secs(2);
 /// Where single keyframes are all that is sent, one may take as long as this.
 pub const KEYFRAME_TIME: Duration = Duration::from_millis(1500);
 /// Packets that wait on the way for longer than this are a queue.
@@ -62,8 +70,28 @@ pub struct Adaptation {
     fell: Option<Instant>,
     audio: Bitrate,
     repair: f64,
-    congested: bool,
+    congested: Option<Congestion>,
     pub probe: Option<Probe>,
+}
+
+/// More was sent than the way carries.
+#[derive(Clone, Copy, Debug)]
+struct Congestion {
+    at: Instant,
+    /// It still queues.
+    lasts: bool,
+    /// The estimate then.
+    carried: Bitrate,
+}
+
+/// What stored packets may be sent at.
+#[derive(Clone, Copy, Debug)]
+pub struct RunUpPace {
+    pub keyframe: Bitrate,
+    /// What follows it, for as long as it takes.
+    pub rest: Bitrate,
+    /// And where the viewer waits for it.
+    pub hurried: Bitrate,
 }
 
 /// A probe that is being sent.
@@ -105,7 +133,7 @@ impl Adaptation {
             fell: None,
             audio: Bitrate(0),
             repair: 0.0,
-            congested: false,
+            congested: None,
             probe: None,
         };
         (adaptation, Transport::new(estimator, numbering, now))
@@ -146,7 +174,9 @@ impl Adaptation {
         explorable: bool,
         now: Instant,
     ) -> Option<Room> {
-        self.congested = false;
+        if let Some(congestion) = &mut self.congested {
+            congestion.lasts = false;
+        }
         if !self.agreed {
             return None;
         }
@@ -185,12 +215,17 @@ impl Adaptation {
         let remb = estimate.source == Source::Remb;
         let congested = remb || fell || estimate.queue > LONG_QUEUE;
         let queueing = congested || estimate.queue > QUEUE;
-        self.congested = queueing && !remb;
+        if queueing && !remb {
+            self.congested = Some(Congestion {
+                at: now,
+                lasts: true,
+                carried: estimate.bitrate,
+            });
+        }
         // What a full queue drops is not mended by more of the same.
-        self.repair = if queueing {
-            0.0
-        } else {
-            estimate.loss.clamp(0.0, MAX_REPAIR)
+        self.repair = match self.loses_at_random(now) {
+            true => estimate.loss.clamp(0.0, MAX_REPAIR),
+            false => 0.0,
         };
         let media = estimate.bitrate.0 as f64 * SHARE * (1.0 - self.repair);
         Some(Room {
@@ -204,7 +239,13 @@ impl Adaptation {
 
     /// More was sent lately than the way carries.
     pub fn is_congested(&self) -> bool {
+        self.congested.is_some_and(|congestion| congestion.lasts)
+    }
+
+    /// Losses are random ones, as far as is known, rather than a full queue's.
+    pub fn loses_at_random(&self, now: Instant) -> bool {
         self.congested
+            .is_none_or(|congestion| now.saturating_duration_since(congestion.at) > AFTERMATH)
     }
 
     /// What the estimate has to be for so much room for video.
@@ -214,25 +255,40 @@ impl Adaptation {
     }
 
     /// Sets the pace. `thin`: single keyframes are all there is room for.
-    pub fn set_pace(&self, pacer: &mut Pacer, room: Option<Room>, thin: bool) {
-        match room.filter(|room| room.measured) {
-            Some(room) if thin => pacer.set(Some(room.video), KEYFRAME_TIME * 2),
-            _ => pacer.set(self.pace(room, BURST_PACE), PATIENCE),
+    pub fn set_pace(&self, pacer: &mut Pacer, room: Option<Room>, thin: bool, now: Instant) {
+        let Some(room) = room.filter(|room| room.measured) else {
+            return pacer.set(None, PATIENCE, false);
+        };
+        let pace = |factor| Some(Bitrate((self.last.0 as f64 * factor) as u64));
+        if thin {
+            pacer.set(Some(room.video), KEYFRAME_TIME * 2, room.queueing);
+        } else if room.queueing {
+            pacer.set(pace(SHARE), QUEUE_PATIENCE, true);
+        } else if self.is_known(now) {
+            pacer.set(pace(KNOWN_PACE), QUEUE_PATIENCE, false);
+        } else {
+            pacer.set(pace(BURST_PACE), PATIENCE, false);
         }
     }
 
-    /// What stored packets may be sent at; `None`: as fast as the server is set to.
-    pub fn run_up_pace(&self, room: Option<Room>) -> Option<Bitrate> {
-        self.pace(room, BURST_PACE)
+    /// A queue showed lately what the way carries.
+    fn is_known(&self, now: Instant) -> bool {
+        self.congested.is_some_and(|congestion| {
+            let outgrown = self.last.0 as f64 > congestion.carried.0 as f64 * OUTGROWN;
+            now.saturating_duration_since(congestion.at) < KNOWN && !outgrown
+        })
     }
 
-    fn pace(&self, room: Option<Room>, factor: f64) -> Option<Bitrate> {
-        let room = room.filter(|room| room.measured)?;
-        let pace = match room.queueing {
-            true => room.video.0 as f64 * CONGESTED_PACE,
-            false => self.last.0 as f64 * factor,
-        };
-        Some(Bitrate(pace as u64))
+    /// What stored packets may be sent at; `None`: as fast as the server is set to.
+    pub fn run_up_pace(&self, room: Option<Room>, now: Instant) -> Option<RunUpPace> {
+        room.filter(|room| room.measured).map(|room| RunUpPace {
+            keyframe: self.last,
+            rest: room.video,
+            hurried: match room.queueing || self.is_known(now) {
+                true => room.video,
+                false => Bitrate((self.last.0 as f64 * BURST_PACE) as u64),
+            },
+        })
     }
 
     /// Looks whether a probe may be sent to find out if there is so much room for video.

@@ -11,8 +11,12 @@ use crate::core::ids::{Bitrate, SeqNo};
 
 /// What may go out at once after a pause, in time at the pace: the usual picture as a whole.
 const BURST: Duration = Duration::from_millis(40);
-/// At least so many bytes: a handful of packets.
+/// At least so many bytes: a handful of packets, ...
 const LEAST_BURST: f64 = 6_000.0;
+/// ... where they take no longer than this.
+const LONGEST_BURST: Duration = Duration::from_millis(100);
+/// Into a queue that may be full, one packet after the other: for each that left it there is room for one more.
+const FULL_BURST: f64 = 1_200.0;
 /// Packets that wait; what is beyond goes out at once.
 const MAX_WAITING: usize = 4096;
 
@@ -22,6 +26,8 @@ pub struct Pacer {
     pace: Option<Bitrate>,
     /// Nothing is to wait longer than this, whatever the pace.
     patience: Duration,
+    /// The way's queue may be full.
+    full: bool,
     /// Bytes that may go now.
     level: f64,
     at: Instant,
@@ -42,6 +48,7 @@ impl Pacer {
         Self {
             pace: None,
             patience: Duration::ZERO,
+            full: false,
             level: 0.0,
             at: now,
             waiting: VecDeque::new(),
@@ -49,14 +56,26 @@ impl Pacer {
         }
     }
 
-    pub fn set(&mut self, pace: Option<Bitrate>, patience: Duration) {
-        if self.pace.is_none()
-            && let Some(pace) = pace
-        {
-            self.level = burst(pace.0 as f64 / 8.0);
+    /// `full`: the way's queue may be, so nothing goes out at once.
+    pub fn set(&mut self, pace: Option<Bitrate>, patience: Duration, full: bool) {
+        self.full = full;
+        if let Some(pace) = pace {
+            let most = self.burst(pace.0 as f64 / 8.0);
+            let level = if self.pace.is_none() { most } else { self.level };
+            self.level = level.min(most);
         }
         self.pace = pace;
         self.patience = patience;
+    }
+
+    fn burst(&self, speed: f64) -> f64 {
+        match self.full {
+            true => FULL_BURST,
+            false => {
+                let least = LEAST_BURST.min(speed * LONGEST_BURST.as_secs_f64());
+                (speed * BURST.as_secs_f64()).max(least).max(FULL_BURST)
+            }
+        }
     }
 
     /// Bytes a second.
@@ -72,13 +91,19 @@ impl Pacer {
         let Some(speed) = self.speed() else { return };
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
-        self.level = (self.level + elapsed * speed).min(burst(speed));
+        self.level = (self.level + elapsed * speed).min(self.burst(speed));
     }
 
     /// Whether the pace leaves room for something now.
     #[inline]
     pub fn is_open(&self) -> bool {
         self.pace.is_none() || self.level > 0.0
+    }
+
+    /// Whether there is a pace.
+    #[inline]
+    pub fn is_paced(&self) -> bool {
+        self.pace.is_some()
     }
 
     /// Whether what comes now has to wait.
@@ -114,15 +139,18 @@ impl Pacer {
         Some(packet)
     }
 
+    /// The next packet that waits, for what it takes is paid otherwise.
+    pub fn pop_early(&mut self) -> Option<Waiting> {
+        let packet = self.waiting.pop_front()?;
+        self.bytes -= usize::from(packet.bytes);
+        Some(packet)
+    }
+
     /// What waits is of a source that is gone.
     pub fn clear(&mut self) {
         self.waiting.clear();
         self.bytes = 0;
     }
-}
-
-fn burst(speed: f64) -> f64 {
-    (speed * BURST.as_secs_f64()).max(LEAST_BURST)
 }
 
 #[cfg(test)]
@@ -141,7 +169,7 @@ mod tests {
     fn a_burst_leaves_at_the_pace_and_in_order() {
         let start = origin();
         let mut pacer = Pacer::new(start);
-        pacer.set(Some(Bitrate(1_000_000)), Duration::from_secs(10));
+        pacer.set(Some(Bitrate(1_000_000)), Duration::from_secs(10), false);
         for n in 0..100 {
             pacer.push(packet(n));
         }
@@ -164,7 +192,7 @@ mod tests {
     fn nothing_waits_longer_than_it_may() {
         let start = origin();
         let mut pacer = Pacer::new(start);
-        pacer.set(Some(Bitrate(100_000)), Duration::from_millis(300));
+        pacer.set(Some(Bitrate(100_000)), Duration::from_millis(300), false);
         for n in 0..100 {
             pacer.push(packet(n));
         }

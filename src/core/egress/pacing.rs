@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::pacer::Waiting;
 use super::viewer::Viewer;
-use super::wire::Wire;
+use crate::core::ids::Bitrate;
 use crate::core::machine::Outbox;
 use crate::core::route::Hub;
 
@@ -29,15 +30,18 @@ impl Viewer {
         let explorable = track.repeats_on().is_some();
         let room = self
             .adaptation
-            .room(&mut self.transport.estimator, hub, explorable, now);
-        let pace = self.adaptation.run_up_pace(room);
+            .room(&mut self.wire.transport.estimator, hub, explorable, now);
+        let pace = self.adaptation.run_up_pace(room, now);
         let advice = track.adapt(&hub.video, room, pace, now);
         self.adaptation
-            .set_pace(&mut self.transport.pacer, room, track.is_thin());
-        if let Some(wanted) = advice.wanted.filter(|_| explorable) {
-            let bytes = self.counters.bytes;
+            .set_pace(&mut self.wire.transport.pacer, room, track.is_thin(), now);
+        let more = |wanted: &Bitrate| room.is_some_and(|room| room.video < *wanted);
+        let wanted = advice.wanted.or(track.deferred().filter(more));
+        let calm = track.is_calm(&hub.video, now) && !self.wire.transport.pacer.is_busy();
+        if let Some(wanted) = wanted.filter(|_| explorable && calm) {
+            let bytes = self.wire.counters.bytes;
             self.adaptation
-                .explore(&mut self.transport.estimator, wanted, bytes, now);
+                .explore(&mut self.wire.transport.estimator, wanted, bytes, now);
         }
         (track.wanted(), track.is_waiting()) != before
     }
@@ -45,47 +49,44 @@ impl Viewer {
     /// Something is to be sent over time, by [`run_up`](Self::run_up).
     pub fn is_paced(&self) -> bool {
         let running_up = self.video.as_ref().is_some_and(|track| track.is_running_up());
-        running_up || self.transport.pacer.is_busy() || self.adaptation.probe.is_some()
+        running_up || self.wire.transport.pacer.is_busy() || self.adaptation.probe.is_some()
     }
 
     /// Sends what waits, then stored packets, then what a probe lacks: as far as the pace, the socket and `bytes`
     /// allow. What is left of `bytes`.
     pub fn run_up(&mut self, hub: &Hub, bytes: usize, now: Instant, out: &mut impl Outbox) -> usize {
-        self.transport.pacer.refill(now);
+        self.wire.transport.pacer.refill(now);
+        // What was lost goes first.
+        if self.has_nacks() {
+            return bytes;
+        }
         let bytes = self.send_waiting(hub, bytes, now, out);
         let bytes = self.send_stored(hub, bytes, now, out);
         self.send_probe(hub, bytes, now, out)
     }
 
     fn send_waiting(&mut self, hub: &Hub, mut bytes: usize, now: Instant, out: &mut impl Outbox) -> usize {
-        let lane = &hub.video;
-        let Some(track) = &mut self.video else {
-            return bytes;
-        };
         while bytes > 0
             && !out.is_congested()
-            && let Some(waiting) = self.transport.pacer.pop()
+            && let Some(waiting) = self.wire.transport.pacer.pop()
         {
-            let (Some(key), Some(layer)) = (lane.key(waiting.layer), lane.layer(waiting.layer)) else {
-                continue;
-            };
-            let Some(packet) = layer.buffer.get(waiting.seq) else {
-                continue;
-            };
-            let Some(placed) = track.forward(lane, key, packet, now) else {
-                continue;
-            };
-            bytes = bytes.saturating_sub(packet.payload.len());
-            let mut wire = Wire {
-                path: &self.path,
-                sender: &mut self.sender,
-                counters: &mut self.counters,
-                transport: &mut self.transport,
-                playout: &mut self.playout,
-            };
-            wire.send(track, packet, placed, None, now, out);
+            bytes = bytes.saturating_sub(self.send_waited(hub, waiting, now, out));
         }
         bytes
+    }
+
+    /// Sends a packet that waited, if it still is to be sent; its bytes.
+    fn send_waited(&mut self, hub: &Hub, waiting: Waiting, now: Instant, out: &mut impl Outbox) -> usize {
+        let lane = &hub.video;
+        let mut found = || {
+            let track = self.video.as_mut()?;
+            let key = lane.key(waiting.layer)?;
+            let packet = lane.layer(waiting.layer)?.buffer.get(waiting.seq)?;
+            let placed = track.forward(lane, key, packet, now)?;
+            self.wire.send(track, packet, placed, None, now, out);
+            Some(packet.payload.len())
+        };
+        found().unwrap_or(0)
     }
 
     /// Stored packets of a run-up.
@@ -98,14 +99,7 @@ impl Viewer {
             && let Some((packet, placed)) = track.next_stored(&hub.video, now)
         {
             bytes = bytes.saturating_sub(packet.payload.len());
-            let mut wire = Wire {
-                path: &self.path,
-                sender: &mut self.sender,
-                counters: &mut self.counters,
-                transport: &mut self.transport,
-                playout: &mut self.playout,
-            };
-            wire.send(track, packet, placed, None, now, out);
+            self.wire.send(track, packet, placed, None, now, out);
         }
         bytes
     }
@@ -115,39 +109,37 @@ impl Viewer {
         let Some(mut probe) = self.adaptation.probe else {
             return bytes;
         };
-        let Some(track) = &mut self.video else {
-            return bytes;
-        };
-        while let Some(left) = self.transport.estimator.probing() {
+        while let Some(left) = self.wire.transport.estimator.probing() {
             let elapsed = now.saturating_duration_since(probe.began) + STEP;
             let due = left.bitrate.0 as f64 / 8.0 * elapsed.as_secs_f64();
-            let sent = self.counters.bytes.saturating_sub(probe.from);
+            let sent = self.wire.counters.bytes.saturating_sub(probe.from);
             if sent as f64 >= due || bytes == 0 || out.is_congested() {
                 self.adaptation.probe = Some(probe);
                 return bytes;
             }
-            let mut wire = Wire {
-                path: &self.path,
-                sender: &mut self.sender,
-                counters: &mut self.counters,
-                transport: &mut self.transport,
-                playout: &mut self.playout,
+            // What waits for its turn shows as much.
+            if let Some(waiting) = self.wire.transport.pacer.pop_early() {
+                bytes = bytes.saturating_sub(self.send_waited(hub, waiting, now, out));
+                continue;
+            }
+            let Some(track) = &mut self.video else {
+                break;
             };
-            let before = wire.counters.bytes;
+            let before = self.wire.counters.bytes;
             let back = probe.back % REPEATED;
             probe.back = probe.back.wrapping_add(1);
             match track.recent(&hub.video, back) {
                 Some((packet, placed)) if packet.payload.len() >= WORTH => {
-                    wire.send_again(track, packet, placed, now, out);
+                    self.wire.send_again(track, packet, placed, now, out);
                 }
                 _ => {
-                    if wire.padding(track, now, out).is_none() {
+                    if self.wire.padding(track, now, out).is_none() {
                         break;
                     }
                 }
             }
-            let cost = self.counters.bytes - before;
-            self.counters.probed += cost;
+            let cost = self.wire.counters.bytes - before;
+            self.wire.counters.probed += cost;
             bytes = bytes.saturating_sub(cost as usize);
         }
         self.adaptation.probe = None;

@@ -63,12 +63,14 @@ impl Retransmissions {
     }
 
     /// Whether a packet that is asked for, by its number unwrapped, is to be sent; then its `bytes` count as sent.
+    /// `queue`: how long packets wait on the way at present.
     pub fn take(
         &mut self,
         kind: MediaKind,
         seq: u64,
         bytes: usize,
         round_trip: Duration,
+        queue: Duration,
         now: Instant,
     ) -> bool {
         if self.left < bytes as f64 {
@@ -88,7 +90,7 @@ impl Retransmissions {
         };
         let again = slot.times > 0 && (slot.kind, slot.seq) == (kind, seq);
         if again {
-            let soon = now.saturating_duration_since(slot.at) < (round_trip / 2).min(ON_ITS_WAY);
+            let soon = now.saturating_duration_since(slot.at) < (round_trip / 2).min(ON_ITS_WAY) + queue;
             if soon || slot.times >= TIMES {
                 return false;
             }
@@ -128,7 +130,7 @@ mod tests {
         let mut sent = Retransmissions::new(start);
         let mut take = |ms: u64| {
             let now = start + Duration::from_millis(ms);
-            sent.take(MediaKind::Video, 7, 1000, ROUND_TRIP, now)
+            sent.take(MediaKind::Video, 7, 1000, ROUND_TRIP, Duration::ZERO, now)
         };
         assert!(take(0));
         assert!(!take(1), "asked for twice");
@@ -141,8 +143,8 @@ mod tests {
     fn sound_and_picture_with_the_same_number_are_two_packets() {
         let start = origin();
         let mut sent = Retransmissions::new(start);
-        assert!(sent.take(MediaKind::Video, 7, 1000, ROUND_TRIP, start));
-        assert!(sent.take(MediaKind::Audio, 7, 100, ROUND_TRIP, start));
+        assert!(sent.take(MediaKind::Video, 7, 1000, ROUND_TRIP, Duration::ZERO, start));
+        assert!(sent.take(MediaKind::Audio, 7, 100, ROUND_TRIP, Duration::ZERO, start));
     }
 
     #[test]
@@ -156,7 +158,14 @@ mod tests {
             media = media.wrapping_add(250);
             sent.earn(media, now);
             for n in 0..50 {
-                if sent.take(MediaKind::Video, ms * 50 + n, 1000, ROUND_TRIP, now) {
+                if sent.take(
+                    MediaKind::Video,
+                    ms * 50 + n,
+                    1000,
+                    ROUND_TRIP,
+                    Duration::ZERO,
+                    now,
+                ) {
                     again += 1000;
                 }
             }
@@ -172,7 +181,7 @@ mod tests {
         let mut sent = Retransmissions::new(start);
         let times = (0..10_000u64).filter(|n| {
             let now = start + Duration::from_millis(n * 100);
-            sent.take(MediaKind::Video, 7, 1000, ROUND_TRIP, now)
+            sent.take(MediaKind::Video, 7, 1000, ROUND_TRIP, Duration::ZERO, now)
         });
         assert_eq!(times.count(), usize::from(TIMES));
     }
@@ -185,7 +194,7 @@ mod tests {
         assert!(sent.take_copy(1000, 0.05));
         while sent.take_copy(1000, 0.05) {}
         assert!(
-            sent.take(MediaKind::Video, 1, 1000, ROUND_TRIP, start),
+            sent.take(MediaKind::Video, 1, 1000, ROUND_TRIP, Duration::ZERO, start),
             "the packets themselves go first"
         );
     }

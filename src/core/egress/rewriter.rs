@@ -169,7 +169,10 @@ impl Rewriter {
     /// that is known better than by the time that passed.
     pub fn begin_live(&mut self, key: SourceKey, packet: &MediaPacket, aligned: Option<u64>, now: Instant) {
         let (seq, wanted) = self.next(now);
-        let wanted = self.trusted(aligned, wanted.saturating_sub(self.skew()));
+        let estimate = wanted.saturating_sub(self.skew());
+        // The same source knows its own time, whatever of it was left out.
+        let same = self.timeline(key, packet.timestamp);
+        let wanted = same.unwrap_or_else(|| self.trusted(aligned, estimate));
         // At least 1 ms: two pictures never share a timestamp.
         let earliest = self
             .last

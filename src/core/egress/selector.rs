@@ -20,6 +20,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Between a step down and the next, unless that much more is sent than there is room for.
 const DRAIN: Duration = Duration::from_millis(700);
 const FAR: f64 = 2.0;
+/// So much more is sent than there is room for that it stops at once, ...
+const HOLD: f64 = 1.3;
+/// ... and then the picture stands until the next keyframe is there: one that takes this long is worth a better layer.
+const SHORT_KEYFRAME: f64 = 0.08;
 /// Who has to come down again so soon after going up went up by mistake.
 const MISTAKE: Duration = Duration::from_secs(10);
 /// After a mistake it is so long until the next try, twice as long after each further one.
@@ -95,6 +99,7 @@ impl LayerSelector {
         self.revision = None;
         self.target = None;
         self.paused = false;
+        self.raised = None;
     }
 
     /// The layer to send; `None` while there is none.
@@ -113,6 +118,11 @@ impl LayerSelector {
     #[inline]
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// The target is a better one than before, for there is more room.
+    pub fn is_rise(&self) -> bool {
+        self.raised.is_some()
     }
 
     /// The spatial and temporal layers of it to send.
@@ -192,7 +202,12 @@ impl LayerSelector {
             return Advice::default();
         };
         let below = rungs.get(at + 1..).unwrap_or_default();
+        let hold = current.bitrate.0 as f64 > room.video.0 as f64 * HOLD;
         let found = fitting(below, room.video).filter(|rung| rung.bitrate < current.bitrate);
+        let found = found.map(|found| match hold && found.layer != current.layer {
+            true => quickest(below, room.video).unwrap_or(found),
+            false => found,
+        });
         // The last resort is the rung that takes least, if need be single pictures of it.
         let target = found.or_else(|| rungs.iter().min_by_key(|rung| rung.bitrate));
         let fits = |rung: &Rung| rung.bitrate.0 as f64 <= room.video.0 as f64 * LAST_SLACK;
@@ -210,7 +225,7 @@ impl LayerSelector {
         self.not_before = Some(now + self.wait.max(SETTLE));
         Advice {
             wanted: None,
-            hold: current.bitrate.0 as f64 > room.video.0 as f64 * 1.3,
+            hold: hold && self.target().is_some_and(|target| target != current.layer),
         }
     }
 
@@ -252,6 +267,20 @@ impl LayerSelector {
 
     /// What the viewer's choice leaves of the ladder, the best first.
     fn candidates(&self, lane: &Lane) -> Vec<Rung> {
+        let mut rungs = self.chosen(lane);
+        let (spatial, temporal) = (self.choice.max_spatial, self.choice.max_temporal);
+        if spatial.is_some() || temporal.is_some() {
+            for rung in &mut rungs {
+                *rung = lane.within(*rung, spatial, temporal);
+            }
+            // What differed beyond the bounds alone is the same now.
+            rungs.dedup_by(|later, earlier| later.is_same(earlier));
+        }
+        rungs
+    }
+
+    /// Rungs of the layers that are wanted.
+    fn chosen(&self, lane: &Lane) -> Vec<Rung> {
         let choice = &self.choice;
         let all = lane.ladder().rungs();
         let named = choice.rid.as_ref().and_then(|rid| {
@@ -280,6 +309,14 @@ impl LayerSelector {
 
 fn fitting(rungs: &[Rung], room: Bitrate) -> Option<&Rung> {
     rungs.iter().find(|rung| rung.bitrate <= room)
+}
+
+/// Of those that fit, the best whose keyframe takes no time to speak of, or else that whose keyframe takes least.
+fn quickest(rungs: &[Rung], room: Bitrate) -> Option<&Rung> {
+    let mut fitting = rungs.iter().filter(|rung| rung.bitrate <= room);
+    let least = fitting.clone().min_by_key(|rung| rung.keyframe);
+    let short = |rung: &&Rung| f64::from(rung.keyframe) * 8.0 <= room.0 as f64 * SHORT_KEYFRAME;
+    fitting.find(short).or(least)
 }
 
 fn smallest(lane: &Lane) -> Option<(u8, &Layer)> {

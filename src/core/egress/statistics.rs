@@ -75,9 +75,21 @@ impl Viewer {
         }
     }
 
+    /// The layer it gets and whether its picture stands back, if that changed since the last call.
+    pub fn news(&mut self, hub: &Hub) -> Option<(Option<LayerName>, bool)> {
+        let track = self.video.as_ref()?;
+        let state = (track.key(), track.is_thin());
+        if self.told == state {
+            return None;
+        }
+        self.told = state;
+        let layer = track.key().and_then(|key| layer_name(&hub.video, key.layer));
+        Some((layer, track.is_thin()))
+    }
+
     /// What the viewer's link carries, where it says more of it than losses.
     fn estimate(&self) -> Option<Bitrate> {
-        let estimate = self.transport.estimator.estimate();
+        let estimate = self.wire.transport.estimator.estimate();
         matches!(estimate.source, Source::TransportCc | Source::Remb).then_some(estimate.bitrate)
     }
 

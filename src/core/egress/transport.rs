@@ -80,7 +80,7 @@ impl Transport {
 }
 
 /// RTP header, the usual extensions, and the authentication tag.
-const PACKET_OVERHEAD: usize = 12 + 8 + 16;
+pub const PACKET_OVERHEAD: usize = 12 + 8 + 16;
 
 /// The stamps of a track's latest packets by sequence number.
 #[derive(Debug)]

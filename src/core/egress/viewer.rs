@@ -8,13 +8,12 @@ use super::playout::PlayoutDelay;
 use super::retransmit::{COPY_AFTER, Retransmissions};
 use super::statistics::Heard;
 use super::track::{EgressTrack, RunUpLimits};
-use super::transport::Transport;
 use super::wire::Wire;
 use crate::core::ids::{SessionId, Ssrc};
 use crate::core::machine::{Outbox, Path};
 use crate::core::media::{LayerChoice, MediaKind, ViewerMedia};
 use crate::core::peer::SrtpSender;
-use crate::core::route::{Hub, Lane};
+use crate::core::route::{Hub, Lane, SourceKey};
 use crate::core::rtp::rtcp::{self, ReportBlock};
 use crate::core::rtp::{self, Rtcp};
 use crate::core::statistics::{Latency, Pace};
@@ -23,6 +22,8 @@ use crate::core::time::{Epoch, Ntp};
 /// From this share of lost packets on, sound is sent twice where the viewer takes it (RFC 2198): nothing else repairs
 /// it, and it is small.
 const REDUNDANT_FROM: f64 = 0.003;
+/// Until the pace is looked at again for those that wait.
+const WAITS: Duration = Duration::from_millis(4);
 /// NACKed packets handled in one turn; what is beyond is asked for again.
 const MAX_PENDING_NACKS: usize = 512;
 
@@ -30,11 +31,9 @@ pub struct Viewer {
     pub id: SessionId,
     /// Key of the stream's hub at this worker.
     pub hub: usize,
-    pub path: Path,
     /// The engine has it among those that send over time.
     pub listed: bool,
-    pub(super) sender: SrtpSender,
-    pub(super) transport: Transport,
+    pub(super) wire: Wire,
     pub(super) adaptation: Adaptation,
     pub(super) video: Option<EgressTrack>,
     pub(super) audio: Option<EgressTrack>,
@@ -42,15 +41,15 @@ pub struct Viewer {
     retransmissions: Retransmissions,
     /// Second copies of retransmissions and when they are due, in this order.
     copies: Vec<(Instant, MediaKind, u16)>,
-    pub(super) playout: PlayoutDelay,
     /// When the next report is due; `None` without anything to report.
     pub report_at: Option<Instant>,
     /// The viewer's own time as it last told it, by whom and when: by our answer it knows the round trip.
     reference: Option<(Ssrc, u32, Instant)>,
     /// Reused for reports.
     compound: Vec<u8>,
-    pub(super) counters: ViewerCounters,
     pub(super) heard: Heard,
+    /// What it was last said to get ([`news`](Self::news)).
+    pub(super) told: (Option<SourceKey>, bool),
     pub(super) pace: Pace,
 }
 
@@ -118,36 +117,44 @@ impl Viewer {
         Self {
             id,
             hub,
-            path,
             listed: false,
-            sender,
-            transport,
+            wire: Wire {
+                path,
+                sender,
+                counters: ViewerCounters::default(),
+                transport,
+                playout: PlayoutDelay::new(media.latency, now),
+            },
             video: track(MediaKind::Video).map(|track| track.with_room(adaptation.guess())),
             audio: track(MediaKind::Audio),
             nacks: Vec::new(),
             retransmissions: Retransmissions::new(now),
             copies: Vec::new(),
-            playout: PlayoutDelay::new(media.latency, now),
             report_at: None,
             reference: None,
             compound: Vec::new(),
-            counters: ViewerCounters::default(),
             heard: Heard::default(),
+            told: (None, false),
             pace: Pace::new(now),
             adaptation,
         }
     }
 
+    /// Its packets go there from now on.
+    pub fn move_to(&mut self, path: Path) {
+        self.wire.path = path;
+    }
+
     pub fn counters(&self) -> ViewerCounters {
-        self.counters
+        self.wire.counters
     }
 
     pub fn source_changed(&mut self, now: Instant) {
         for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
             track.source_changed(now);
         }
-        self.transport.pacer.clear();
-        self.playout.restart();
+        self.wire.transport.pacer.clear();
+        self.wire.playout.restart();
     }
 
     /// Takes effect with [`try_start`](Self::try_start).
@@ -171,7 +178,7 @@ impl Viewer {
         let ask = track.try_start(&hub.video, hub.answers_pli, limits, now);
         if track.is_running_up() {
             // What waits is in the buffer, as all that is stored.
-            self.transport.pacer.clear();
+            self.wire.transport.pacer.clear();
         }
         ask
     }
@@ -185,10 +192,10 @@ impl Viewer {
 
     /// Sends what arrived since the last flush; true when some of it waits ([`run_up`](Self::run_up)).
     pub fn forward(&mut self, hub: &Hub, now: Instant, out: &mut impl Outbox) -> bool {
-        self.transport.pacer.refill(now);
+        self.wire.transport.pacer.refill(now);
         self.forward_lane(&hub.audio, now, out);
         self.forward_lane(&hub.video, now, out);
-        self.transport.pacer.is_busy()
+        self.wire.transport.pacer.is_busy()
     }
 
     fn forward_lane(&mut self, lane: &Lane, now: Instant, out: &mut impl Outbox) {
@@ -199,7 +206,7 @@ impl Viewer {
             return;
         }
         track.update_layers(lane);
-        let redundant = self.playout.loss() >= REDUNDANT_FROM;
+        let redundant = self.wire.playout.loss() >= REDUNDANT_FROM;
         for (index, seq) in &lane.fresh {
             let (Some(key), Some(layer)) = (lane.key(*index), lane.layer(*index)) else {
                 continue;
@@ -208,14 +215,15 @@ impl Viewer {
                 continue;
             };
             // Sound never waits.
-            if video && self.transport.pacer.holds() && !track.is_running_up() {
+            let first = !self.nacks.is_empty() && self.wire.transport.pacer.is_paced();
+            if video && (first || self.wire.transport.pacer.holds()) && !track.is_running_up() {
                 let waiting = Waiting {
                     layer: *index,
                     seq: *seq,
                     bytes: packet.payload.len() as u16,
                 };
                 if track.may_want(*index) {
-                    self.transport.pacer.push(waiting);
+                    self.wire.transport.pacer.push(waiting);
                 }
                 continue;
             }
@@ -224,21 +232,14 @@ impl Viewer {
                     MediaKind::Audio if redundant => track.repeatable(lane, packet, placed),
                     _ => None,
                 };
-                let mut wire = Wire {
-                    path: &self.path,
-                    sender: &mut self.sender,
-                    counters: &mut self.counters,
-                    transport: &mut self.transport,
-                    playout: &mut self.playout,
-                };
-                wire.send(track, packet, placed, before, now, out);
+                self.wire.send(track, packet, placed, before, now, out);
             }
         }
     }
 
     /// What the handshake took to the viewer and back, before any report tells.
     pub fn round_trip(&mut self, round_trip: Duration, now: Instant) {
-        self.playout.round_trip(round_trip, now);
+        self.wire.playout.round_trip(round_trip, now);
     }
 
     /// What lies between the publisher's capture and this viewer's screen, as far as it is known here: the rest, decoding
@@ -254,8 +255,8 @@ impl Viewer {
                 let seconds = epoch.ntp(arrival).seconds_since(captured);
                 Duration::from_secs_f64(seconds.clamp(0.0, MAX_UPLINK))
             }),
-            round_trip: self.playout.round_trip,
-            playout: self.playout.current(),
+            round_trip: self.wire.playout.round_trip,
+            playout: self.wire.playout.current(),
         }
     }
 
@@ -267,7 +268,7 @@ impl Viewer {
             match item {
                 Rtcp::Nack { media, pid, blp } => self.nack(media, pid, blp, now),
                 Rtcp::Pli { media } | Rtcp::Fir { media, .. } if self.is_video(media) => {
-                    self.counters.keyframe_requests += 1;
+                    self.wire.counters.keyframe_requests += 1;
                     keyframe = true;
                 }
                 Rtcp::Xr(xr) => {
@@ -276,11 +277,11 @@ impl Viewer {
                     }
                 }
                 Rtcp::TransportCc(packet) => {
-                    self.transport.estimator.transport_feedback(now, packet);
+                    self.wire.transport.estimator.transport_feedback(now, packet);
                     self.adaptation.hurry(now);
                 }
                 Rtcp::Remb { bitrate, .. } => {
-                    self.transport.estimator.remb(now, bitrate);
+                    self.wire.transport.estimator.remb(now, bitrate);
                     self.adaptation.hurry(now);
                 }
                 Rtcp::ReceiverReport { block, .. } => self.reported(&block, now, ntp),
@@ -297,14 +298,15 @@ impl Viewer {
         };
         self.heard.block(kind, block, ntp);
         if let Some(round_trip) = block.round_trip(ntp) {
-            self.playout.round_trip(round_trip, now);
+            self.wire.playout.round_trip(round_trip, now);
         }
         if kind == MediaKind::Video {
             let round_trip = block.round_trip(ntp);
-            self.transport
+            self.wire
+                .transport
                 .estimator
                 .receiver_report(now, block.fraction_lost, round_trip);
-            self.playout.reported(block, now);
+            self.wire.playout.reported(block, now);
         }
     }
 
@@ -317,19 +319,19 @@ impl Viewer {
         if let Some(track) = &mut self.video
             && track.restart(&hub.video, limits, now)
         {
-            self.transport.pacer.clear();
-            self.playout.restart();
+            self.wire.transport.pacer.clear();
+            self.wire.playout.restart();
         }
     }
 
     fn nack(&mut self, media: Ssrc, pid: u16, blp: u16, now: Instant) {
         let Some(kind) = self.kind_of(media) else { return };
-        self.playout.nacked(now);
+        self.wire.playout.nacked(now);
         let followers = (0..16u16)
             .filter(|bit| blp & (1 << bit) != 0)
             .map(|bit| pid.wrapping_add(bit + 1));
         for seq in std::iter::once(pid).chain(followers) {
-            self.counters.nacked += 1;
+            self.wire.counters.nacked += 1;
             if self.nacks.len() < MAX_PENDING_NACKS {
                 self.nacks.push((kind, seq));
             }
@@ -345,7 +347,7 @@ impl Viewer {
         let octets = |track: &Option<EgressTrack>| track.as_ref().map_or(0, |track| track.octets);
         let media = octets(&self.video).wrapping_add(octets(&self.audio));
         self.retransmissions.earn(media, now);
-        self.transport.pacer.refill(now);
+        self.wire.transport.pacer.refill(now);
         let mut copies = std::mem::take(&mut self.copies);
         copies.retain(|(due, kind, seq)| {
             let waits = *due > now;
@@ -355,17 +357,30 @@ impl Viewer {
             waits
         });
         let mut nacks = std::mem::take(&mut self.nacks);
-        for (kind, seq) in nacks.drain(..) {
-            if self
-                .send_again(hub, kind, seq, Some(&mut copies), now, out)
-                .is_none()
+        nacks.retain(|(kind, seq)| {
+            // Without what was lost, nothing that follows is of use: it is the next to go out.
+            let waits = *kind == MediaKind::Video && !self.wire.transport.pacer.is_open();
+            if !waits
+                && self
+                    .send_again(hub, *kind, *seq, Some(&mut copies), now, out)
+                    .is_none()
             {
-                self.counters.not_retransmitted += 1;
+                self.wire.counters.not_retransmitted += 1;
             }
-        }
+            waits
+        });
+        // Asked for once more while they waited.
+        nacks.sort_unstable_by_key(|(_, seq)| *seq);
+        nacks.dedup();
         self.nacks = nacks;
         self.copies = copies;
-        self.copies.first().map(|(due, _, _)| *due)
+        let waiting = (!self.nacks.is_empty()).then_some(now + WAITS);
+        self.copies
+            .first()
+            .map(|(due, _, _)| *due)
+            .into_iter()
+            .chain(waiting)
+            .min()
     }
 
     /// What a NACKed number stood for, once more. As an answer to a NACK it may be refused, and `copies` takes note
@@ -388,34 +403,35 @@ impl Viewer {
         let video = kind == MediaKind::Video;
         let congested = self.adaptation.is_congested();
         // On a way that is full already, every repetition takes the place of something newer.
-        if video && (!self.transport.pacer.is_open() || congested && track.is_left(seq)) {
+        let scarce = !self.adaptation.loses_at_random(now);
+        if video && scarce && (track.is_left(seq) || track.is_held()) {
+            return None;
+        }
+        if video && copies.is_none() && !self.wire.transport.pacer.is_open() {
             return None;
         }
         if let Some(copies) = copies {
             let bytes = packet.payload.len();
-            let round_trip = self.playout.known_round_trip();
+            let round_trip = self.wire.playout.known_round_trip();
+            let queue = match congested {
+                true => self.wire.transport.estimator.estimate().queue,
+                false => Duration::ZERO,
+            };
             if !self
                 .retransmissions
-                .take(kind, placed.seq, bytes, round_trip, now)
+                .take(kind, placed.seq, bytes, round_trip, queue, now)
             {
                 return None;
             }
-            if !congested
-                && self.retransmissions.take_copy(bytes, self.playout.loss())
+            if !scarce
+                && self.retransmissions.take_copy(bytes, self.wire.playout.loss())
                 && copies.len() < MAX_PENDING_NACKS
             {
                 copies.push((now + COPY_AFTER, kind, seq));
             }
         }
-        self.counters.retransmitted += 1;
-        let mut wire = Wire {
-            path: &self.path,
-            sender: &mut self.sender,
-            counters: &mut self.counters,
-            transport: &mut self.transport,
-            playout: &mut self.playout,
-        };
-        wire.send_again(track, packet, placed, now, out);
+        self.wire.counters.retransmitted += 1;
+        self.wire.send_again(track, packet, placed, now, out);
         Some(())
     }
 
@@ -447,8 +463,8 @@ impl Viewer {
             let delay = (now.saturating_duration_since(at).as_secs_f64() * 65_536.0) as u32;
             rtcp::dlrr(compound, track.spec.ssrc, receiver, time, delay);
         }
-        if self.sender.seal_rtcp(compound).is_ok() {
-            out.datagram(&self.path, compound.len(), |buf| {
+        if self.wire.sender.seal_rtcp(compound).is_ok() {
+            out.datagram(&self.wire.path, compound.len(), |buf| {
                 buf.get_mut(..compound.len())?.copy_from_slice(compound);
                 Some(compound.len())
             });

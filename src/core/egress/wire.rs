@@ -20,15 +20,16 @@ const MAX_HEADER: usize = 96;
 /// The longest element that a header extension can have.
 const MAX_DESCRIPTOR: usize = 255;
 
-pub struct Wire<'a> {
-    pub path: &'a Path,
-    pub sender: &'a mut SrtpSender,
-    pub counters: &'a mut ViewerCounters,
-    pub transport: &'a mut Transport,
-    pub playout: &'a mut PlayoutDelay,
+/// What all packets to a viewer go through.
+pub struct Wire {
+    pub path: Path,
+    pub sender: SrtpSender,
+    pub counters: ViewerCounters,
+    pub transport: Transport,
+    pub playout: PlayoutDelay,
 }
 
-impl Wire<'_> {
+impl Wire {
     /// For the first time; with the packet before it repeated in it, where that is given with its age in ticks.
     pub fn send(
         &mut self,
@@ -159,7 +160,7 @@ impl Wire<'_> {
         }
         let elements = elements.get(..count).unwrap_or_default();
         let payload: &[u8] = if placed.blank { &[] } else { &packet.payload };
-        let sender = &mut *self.sender;
+        let sender = &mut self.sender;
         let mut sent = 0;
         let repeated = match form {
             Form::Redundant(_, _, before) => before.payload.len(),
@@ -170,7 +171,7 @@ impl Wire<'_> {
             + repeated
             + payload.len()
             + SrtpSender::MAX_OVERHEAD;
-        out.datagram(self.path, room, |buf| {
+        out.datagram(&self.path, room, |buf| {
             let header_len = rtp::write_header(buf, &header, elements)?;
             let mut len = header_len;
             let mut put = |bytes: &[u8]| {
@@ -225,10 +226,10 @@ impl Wire<'_> {
             count += 1;
         }
         let elements = elements.get(..count).unwrap_or_default();
-        let sender = &mut *self.sender;
+        let sender = &mut self.sender;
         let mut sent = 0;
         let room = MAX_HEADER + usize::from(PADDING) + SrtpSender::MAX_OVERHEAD;
-        out.datagram(self.path, room, |buf| {
+        out.datagram(&self.path, room, |buf| {
             let header_len = rtp::write_header(buf, &header, elements)?;
             *buf.first_mut()? |= 0x20;
             let len = header_len + usize::from(PADDING);

@@ -179,7 +179,7 @@ impl Engine {
                 }
                 PeerEvent::PathChanged(path) => {
                     if let Some(viewer) = self.viewers.get_mut(key) {
-                        viewer.path = path;
+                        viewer.move_to(path);
                     }
                 }
                 PeerEvent::Connected { profile } => {

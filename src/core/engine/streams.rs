@@ -8,7 +8,7 @@ use super::{Engine, RUN_UP_TICK, TICK};
 use crate::core::ids::{SeqNo, SessionId, StreamName, WorkerId};
 use crate::core::ingest::PublisherOutput;
 use crate::core::media::LayerChoice;
-use crate::core::route::{Hub, MediaPacket, Message, RoutedPacket, Source};
+use crate::core::route::{Hub, MediaPacket, Message, Notice, RoutedPacket, Source};
 
 /// Packets kept of a publisher until the control plane presents it, which takes a millisecond: a large keyframe.
 const MAX_EARLY: usize = 500;
@@ -484,10 +484,18 @@ impl Engine {
         let Some(hub) = self.hubs.get(viewer.hub).filter(|hub| hub.source.is_some()) else {
             return;
         };
+        let (session, news) = (viewer.id, viewer.news(hub));
         if viewer.adapt(hub, now) {
             self.start_viewer(now, key);
         } else {
             self.list_paced(now, key);
+        }
+        if let Some((layer, video_paused)) = news {
+            self.tell(Notice::Viewing {
+                session,
+                layer,
+                video_paused,
+            });
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Rung {
     pub temporal: u8,
     /// What it takes lately, headers included.
     pub bitrate: Bitrate,
+    /// Payload bytes of its layer's latest keyframe.
+    pub keyframe: u32,
     /// Width and height, as far as known.
     pub size: Option<(u16, u16)>,
 }
@@ -47,6 +49,7 @@ impl Default for Ladder {
             spatial: Rung::ALL,
             temporal: Rung::ALL,
             bitrate: Bitrate(0),
+            keyframe: 0,
             size: None,
         };
         Self {
@@ -86,6 +89,7 @@ impl Ladder {
                         },
                         temporal,
                         bitrate: layer.bitrate_within(bounds, now),
+                        keyframe: layer.keyframe_bytes(),
                         size: layer.size_of(spatial),
                     });
                 }

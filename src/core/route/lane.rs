@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::buffer::{BufferLimits, Inserted, LayerBuffer};
 use super::clock::{Arrivals, ClockPoint};
-use super::ladder::{Ladder, RateWindow};
+use super::ladder::{Ladder, RateWindow, Rung};
 use super::message::RoutedPacket;
+use super::packet::MediaPacket;
 use super::sublayers::SublayerRates;
 use crate::core::ids::{Bitrate, Rid, SeqNo};
 use crate::core::media::{Codec, MediaKind};
@@ -59,6 +60,7 @@ pub struct Layer {
     pub top: LayerBounds,
     /// Payload bytes since the epoch began: of two layers of unknown size the busier is the better.
     bytes: u64,
+    keyframes: Keyframes,
     rate: RateWindow,
     sublayers: SublayerRates,
     last_arrival: Option<Instant>,
@@ -66,6 +68,30 @@ pub struct Layer {
     /// Pictures that other layers began since this one's last packet.
     missed: u32,
     stalled: bool,
+}
+
+/// How large and how far apart keyframes are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Keyframes {
+    timestamp: u64,
+    at: Option<Instant>,
+    interval: Option<Duration>,
+    bytes: u32,
+}
+
+impl Keyframes {
+    fn add(&mut self, packet: &MediaPacket) {
+        if packet.keyframe && packet.timestamp > self.timestamp {
+            let interval = |before: Instant| packet.arrival.saturating_duration_since(before);
+            self.interval = self.at.map(interval);
+            self.at = Some(packet.arrival);
+            self.timestamp = packet.timestamp;
+            self.bytes = 0;
+        }
+        if packet.timestamp == self.timestamp {
+            self.bytes = self.bytes.saturating_add(packet.payload.len() as u32);
+        }
+    }
 }
 
 /// Tells sequence spaces apart.
@@ -117,6 +143,7 @@ impl Lane {
             layer.buffer.clear();
             layer.epoch = routed.epoch;
             layer.bytes = 0;
+            layer.keyframes = Keyframes::default();
             layer.top = LOWEST;
             layer.rate = RateWindow::default();
             layer.sublayers = SublayerRates::default();
@@ -141,6 +168,7 @@ impl Lane {
         let (seq, timestamp, arrival) = (packet.seq, packet.timestamp, packet.arrival);
         let bytes = packet.payload.len() + PACKET_OVERHEAD;
         layer.rate.add(arrival, bytes);
+        layer.keyframes.add(&packet);
         layer.sublayers.add(arrival, packet.frame, bytes);
         let begins = layer.last_timestamp != timestamp;
         layer.last_timestamp = timestamp;
@@ -233,6 +261,32 @@ impl Lane {
         &self.ladder
     }
 
+    /// A rung of the ladder with no higher spatial and temporal layers than these, and what that takes.
+    pub fn within(&self, rung: Rung, spatial: Option<u8>, temporal: Option<u8>) -> Rung {
+        let (Some(layer), Some(at)) = (self.layer(rung.layer), self.ladder_at) else {
+            return rung;
+        };
+        let least = |bound: u8, wanted: Option<u8>, top: u8| match wanted {
+            // All there is is as much as is wanted.
+            Some(wanted) if wanted < top => bound.min(wanted),
+            _ => bound,
+        };
+        let bounds = LayerBounds {
+            spatial: least(rung.spatial, spatial, layer.top.spatial),
+            temporal: least(rung.temporal, temporal, layer.top.temporal),
+        };
+        if (bounds.spatial, bounds.temporal) == (rung.spatial, rung.temporal) {
+            return rung;
+        }
+        Rung {
+            spatial: bounds.spatial,
+            temporal: bounds.temporal,
+            bitrate: layer.bitrate_within(bounds, at),
+            size: layer.size_of(bounds.spatial.min(layer.top.spatial)),
+            ..rung
+        }
+    }
+
     /// The layers that are alive with their indices: the largest picture first, among equals the busiest.
     pub fn ranked(&self) -> impl DoubleEndedIterator<Item = (u8, &Layer)> {
         let alive = self.ranking.layers.get(..self.ranking.len).unwrap_or_default();
@@ -283,6 +337,7 @@ impl Layer {
             size: None,
             top: LOWEST,
             bytes: 0,
+            keyframes: Keyframes::default(),
             rate: RateWindow::default(),
             sublayers: SublayerRates::default(),
             last_arrival: None,
@@ -295,6 +350,16 @@ impl Layer {
     /// Nothing comes any more while other layers go on.
     pub fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// Payload bytes of the latest keyframe.
+    pub fn keyframe_bytes(&self) -> u32 {
+        self.keyframes.bytes
+    }
+
+    /// When the next keyframe should come, going by the last two; `None`: nobody knows.
+    pub fn next_keyframe(&self) -> Option<Instant> {
+        Some(self.keyframes.at? + self.keyframes.interval?)
     }
 
     /// What it takes lately as it goes out to a viewer, headers included.

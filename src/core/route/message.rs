@@ -8,7 +8,7 @@ use super::packet::MediaPacket;
 use crate::core::ids::{Rid, SessionId, StreamName, WorkerId};
 use crate::core::machine::Path;
 use crate::core::media::{IceCredentials, LayerChoice, MediaKind, StreamCodecs};
-use crate::core::statistics::WorkerReport;
+use crate::core::statistics::{LayerName, WorkerReport};
 
 /// Where a stream comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +151,13 @@ pub enum Notice {
     Keyframe {
         request: u64,
         keyframe: Option<Keyframe>,
+    },
+    /// A viewer gets another layer, or no picture any more, or one again.
+    Viewing {
+        session: SessionId,
+        /// `None`: none so far.
+        layer: Option<LayerName>,
+        video_paused: bool,
     },
     /// Once a second while there are sessions: all of this worker's.
     Report(Arc<WorkerReport>),

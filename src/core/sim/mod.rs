@@ -4,7 +4,7 @@
 //! - [`world`]: everything together; [`drive`]: what makes it go on.
 //! - [`network`]: delay, jitter, loss, reordering, rates.
 //! - [`offers`]: real clients' offers, made a test client's own.
-//! - [`publisher`], [`viewer`]: the clients; [`media`]: what they send each other.
+//! - [`publisher`], [`viewer`]: the clients; [`media`]: what they send each other; [`screen`]: what is seen of it.
 //! - [`wiretap`]: no nonce is used twice, in any scenario.
 //!
 //! The scenarios:
@@ -13,7 +13,7 @@
 //! - [`layers`]: simulcast: who gets which layer, and going from one to another. [`sublayers`]: layers within them.
 //! - [`doctor`]: what is wrong with a publisher. [`mute`]: what viewers are not to get.
 //! - [`statistics`]: what the control plane gets to know.
-//! - [`adaptation`]: ways that are too narrow for the best layer, or change.
+//! - [`adaptation`]: ways that are too narrow for the best layer. [`falls`]: ways that change. [`storms`]: lies about them.
 //! - [`takeover`]: another publisher, none, the same one again.
 //! - [`workers`]: what crosses between them. [`restart`]: ICE restarts, and other networks.
 //! - [`loss`], [`bottlenecks`]: bad ways to and from the server. [`playout`]: what players are told to wait; and that
@@ -28,6 +28,7 @@ mod clients;
 mod codecs;
 mod doctor;
 mod drive;
+mod falls;
 mod hostile;
 mod idle;
 mod keyframes;
@@ -42,9 +43,11 @@ mod playout;
 mod publisher;
 mod repair;
 mod restart;
+mod screen;
 mod shutdown;
 mod start;
 mod statistics;
+mod storms;
 mod sublayers;
 mod sync;
 mod takeover;

@@ -95,6 +95,8 @@ pub struct Frame {
     pub timestamp: u32,
     pub first_at: Instant,
     pub last_at: Instant,
+    /// Of the packet that `label` is of.
+    pub first_seq: u64,
     pub packets: usize,
 }
 
@@ -408,6 +410,7 @@ impl Viewer {
                     timestamp: seen.timestamp,
                     first_at: seen.at,
                     last_at: seen.at,
+                    first_seq: seen.seq,
                     packets: 1,
                 }),
             }

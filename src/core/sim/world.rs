@@ -228,7 +228,7 @@ impl World {
         self.watch_with(stream, spec, worker, (up, down), LayerChoice::default())
     }
 
-    fn watch_with(
+    pub fn watch_with(
         &mut self,
         stream: &str,
         spec: ViewerSpec,
