@@ -238,7 +238,7 @@ fn ten_viewers_with_ten_ways_each_get_their_own() {
                 let shown = world.viewer(viewer).shown();
                 let shown = shown.iter().filter(|shown| shown.at >= since).count();
                 assert!(
-                    (3..50).contains(&shown),
+                    (2..50).contains(&shown),
                     "{shown} pictures in 10 s with {bits} bit/s"
                 );
                 continue;

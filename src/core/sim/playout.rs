@@ -72,7 +72,7 @@ fn sound_is_repeated_where_packets_are_lost() {
 /// each five minutes, from stored keyframes: what is shown is as old at the end as it was at the beginning.
 #[test]
 fn two_hours_of_loss_and_changing_layers_do_not_add_up() {
-    let mut world = World::new(16, 1);
+    let mut world = World::new(52, 1);
     let spec = PublisherSpec::obs_simulcast().video(|video| {
         video.fps = PICTURES;
         video.keyframe_packets = 2;
