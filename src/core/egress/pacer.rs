@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::core::ids::{Bitrate, SeqNo};
+use crate::core::route::SourceKey;
 
 /// What may go out at once after a pause, in time at the pace: the usual picture as a whole.
 const BURST: Duration = Duration::from_millis(40);
@@ -38,7 +39,8 @@ pub struct Pacer {
 /// A packet in the lane's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    pub layer: u8,
+    /// The layer's sequence: when it starts over, the same number is another packet's.
+    pub key: SourceKey,
     pub seq: SeqNo,
     pub bytes: u16,
 }
@@ -159,7 +161,7 @@ mod tests {
 
     fn packet(n: u64) -> Waiting {
         Waiting {
-            layer: 0,
+            key: SourceKey { layer: 0, epoch: 7 },
             seq: SeqNo(n),
             bytes: 1000,
         }

@@ -80,8 +80,9 @@ impl Viewer {
         let lane = &hub.video;
         let mut found = || {
             let track = self.video.as_mut()?;
-            let key = lane.key(waiting.layer)?;
-            let packet = lane.layer(waiting.layer)?.buffer.get(waiting.seq)?;
+            let key = waiting.key;
+            let layer = lane.layer(key.layer).filter(|layer| layer.epoch == key.epoch)?;
+            let packet = layer.buffer.get(waiting.seq)?;
             let placed = track.forward(lane, key, packet, now)?;
             self.wire.send(track, packet, placed, None, now, out);
             Some(packet.payload.len())

@@ -218,7 +218,7 @@ impl Viewer {
             let first = !self.nacks.is_empty() && self.wire.transport.pacer.is_paced();
             if video && (first || self.wire.transport.pacer.holds()) && !track.is_running_up() {
                 let waiting = Waiting {
-                    layer: *index,
+                    key,
                     seq: *seq,
                     bytes: packet.payload.len() as u16,
                 };

@@ -134,6 +134,11 @@ impl Lane {
 
     /// Takes a packet in; true if it is to be forwarded.
     pub fn take(&mut self, routed: RoutedPacket) -> bool {
+        let known = self.layer(routed.layer).map(|layer| layer.epoch);
+        if known.is_some_and(|epoch| epoch != routed.epoch) {
+            // A number of the old sequence is not to be taken for one of the new: its packet would go out twice.
+            self.fresh.retain(|(index, _)| *index != routed.layer);
+        }
         let Some(layer) = self.layer_mut(routed.layer) else {
             return false;
         };
