@@ -17,12 +17,14 @@ enum Needs {
     Nothing,
     /// To watch the stream that the path names.
     Watch,
+    /// To watch the stream that the path names, or to administer.
+    WatchOrAdmin,
     /// To watch any stream: what is shown is what the key opens.
     WatchAny,
     Publish,
     Admin,
 }
-use Needs::{Admin, Nothing, Publish, Watch, WatchAny};
+use Needs::{Admin, Nothing, Publish, Watch, WatchAny, WatchOrAdmin};
 
 const JSON: &str = "application/json";
 const SDP: &str = "application/sdp";
@@ -65,7 +67,7 @@ const DESCRIBED: [Row; 19] = [
     row("get", "/api/v1/streams", WatchAny, 200),
     row("get", "/api/v1/streams/{stream}", Watch, 200),
     // This server has no decoder: whoever may look is told so.
-    row("get", "/api/v1/streams/{stream}/thumbnail.jpg", Watch, 503),
+    row("get", "/api/v1/streams/{stream}/thumbnail.jpg", WatchOrAdmin, 503),
     with(
         row("patch", "/api/v1/streams/{stream}", Admin, 200),
         JSON,
@@ -211,6 +213,7 @@ impl Holder {
         match needs {
             Nothing => true,
             Watch => self.watch,
+            WatchOrAdmin => self.watch || self.admin,
             WatchAny => self.watch || self.elsewhere,
             Publish => self.publish,
             Admin => self.admin,

@@ -23,7 +23,7 @@ export interface ViewerReport {
   layer: LayerName | null;
   target: LayerName | null;
   videoPaused: boolean;
-  latencyMs?: number | null;
+  latency: { ms: number; kind: 'exact' | 'estimate' } | null;
 }
 
 export interface Steps {

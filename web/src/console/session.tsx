@@ -10,7 +10,7 @@ import { Happenings } from './happenings';
 import { History, type Session, type Steps, type ViewerReport } from './model';
 import { Plot } from './plot';
 import { useSessions } from './sessions';
-import { layerWords } from './stream';
+import { delayWords, layerWords } from './stream';
 
 export function SessionPage({ feed, id, operatorKey }: { feed: Feed; id: string; operatorKey: string }) {
   const [session, setSession] = useState<Session | null>(null);
@@ -158,6 +158,7 @@ function SessionFacts({ session }: { session: Session }) {
       ['Loss', `${fixed(percent(viewer.loss), 1, ' %')} (${viewer.lost} packets)`],
       ['Round trip', fixed(viewer.roundTripMs, 0, ' ms')],
       ['Jitter', fixed(viewer.jitterMs, 1, ' ms')],
+      ['Delay', delayWords(viewer)],
       ['Sent again', `${viewer.retransmitted} (asked for: ${viewer.nacked})`],
       ['Asked for keyframes', String(viewer.keyframeRequests)],
     );

@@ -234,6 +234,7 @@ function Viewers({ viewers, unseen }: { viewers: Session[]; unseen: number }) {
                 <th scope="col">Loss</th>
                 <th scope="col">Round trip</th>
                 <th scope="col">Jitter</th>
+                <th scope="col">Delay</th>
                 <th scope="col">Sent again</th>
               </tr>
             </thead>
@@ -250,6 +251,7 @@ function Viewers({ viewers, unseen }: { viewers: Session[]; unseen: number }) {
                   <td>{fixed(viewer?.loss == null ? null : 100 * viewer.loss, 1, ' %')}</td>
                   <td>{fixed(viewer?.roundTripMs ?? null, 0, ' ms')}</td>
                   <td>{fixed(viewer?.jitterMs ?? null, 1, ' ms')}</td>
+                  <td>{delayWords(viewer)}</td>
                   <td>{viewer?.retransmitted ?? '–'}</td>
                 </tr>
               ))}
@@ -277,6 +279,13 @@ export function layerWords(viewer: Session['viewer']): string {
   const name = (of: typeof layer) => (of.height ? `${of.height}p` : (of.rid ?? 'the only one'));
   const going = target && target.rid !== layer.rid ? ` → ${name(target)}` : '';
   return name(layer) + going;
+}
+
+/** How old the picture is; ≈: from its arrival at the server on, for the publisher tells no capture times. */
+export function delayWords(viewer: Session['viewer']): string {
+  const { latency } = viewer ?? {};
+  if (!latency) return '–';
+  return `${latency.kind === 'estimate' ? '≈ ' : ''}${fixed(latency.ms, 0, ' ms')}`;
 }
 
 /** A table may be wider than a phone. */

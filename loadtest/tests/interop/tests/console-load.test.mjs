@@ -48,7 +48,7 @@ function sessionsOf(second, total) {
     viewer: {
       bitrate: 2e6 + second * 100 + index, packets: second * 200, bytes: 1e6, lost: index, loss: (100 - index) / 1000, jitterMs: second % 7,
       roundTripMs: 20 + (second + index) % 9, nacked: 1, retransmitted: second, keyframeRequests: 1, estimate: 4e6,
-      layer: { rid: 'f', width: 1280, height: 720 }, target: { rid: 'f', width: 1280, height: 720 }, videoPaused: false,
+      layer: { rid: 'f', width: 1280, height: 720 }, target: { rid: 'f', width: 1280, height: 720 }, videoPaused: false, latency: { ms: 60 + index % 40, kind: 'exact' },
     },
   });
   // Who fares worst changes all the time.
