@@ -14,7 +14,7 @@ const SINGLE_KEYFRAMES: Duration = Duration::from_secs(4);
 const SINGLE_KEYFRAME_SHARE: f64 = 1.5;
 
 impl EgressTrack {
-    /// Takes in what there is room for ([`LayerSelector::adapt`]), and how fast a run-up may be.
+    /// Takes in what there is room for ([`super::super::selector::LayerSelector::adapt`]), and how fast a run-up may be.
     pub fn adapt(
         &mut self,
         lane: &Lane,
