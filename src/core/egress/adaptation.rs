@@ -71,6 +71,9 @@ pub struct Adaptation {
     audio: Bitrate,
     repair: f64,
     congested: Option<Congestion>,
+    /// The way is full, so far as that can be seen from here: what a receiver that estimates itself says of its way is no
+    /// sign of a queue.
+    full: bool,
     pub probe: Option<Probe>,
 }
 
@@ -134,6 +137,7 @@ impl Adaptation {
             audio: Bitrate(0),
             repair: 0.0,
             congested: None,
+            full: false,
             probe: None,
         };
         (adaptation, Transport::new(estimator, numbering, now))
@@ -215,6 +219,7 @@ impl Adaptation {
         let remb = estimate.source == Source::Remb;
         let congested = remb || fell || estimate.queue > LONG_QUEUE;
         let queueing = congested || estimate.queue > QUEUE;
+        self.full = fell || estimate.queue > QUEUE;
         if queueing && !remb {
             self.congested = Some(Congestion {
                 at: now,
@@ -261,8 +266,8 @@ impl Adaptation {
         };
         let pace = |factor| Some(Bitrate((self.last.0 as f64 * factor) as u64));
         if thin {
-            pacer.set(Some(room.video), KEYFRAME_TIME * 2, room.queueing);
-        } else if room.queueing {
+            pacer.set(Some(room.video), KEYFRAME_TIME * 2, self.full);
+        } else if self.full {
             pacer.set(pace(SHARE), QUEUE_PATIENCE, true);
         } else if self.is_known(now) {
             pacer.set(pace(KNOWN_PACE), QUEUE_PATIENCE, false);
@@ -284,7 +289,7 @@ impl Adaptation {
         room.filter(|room| room.measured).map(|room| RunUpPace {
             keyframe: self.last,
             rest: room.video,
-            hurried: match room.queueing || self.is_known(now) {
+            hurried: match self.full || self.is_known(now) {
                 true => room.video,
                 false => Bitrate((self.last.0 as f64 * BURST_PACE) as u64),
             },
