@@ -47,6 +47,8 @@ pub struct LayerBuffer {
     base: u64,
     bytes: usize,
     anchor: Option<SeqNo>,
+    /// Payload bytes kept of what is before the anchor, while there is one.
+    before_anchor: usize,
 }
 
 impl LayerBuffer {
@@ -57,6 +59,7 @@ impl LayerBuffer {
             base: 0,
             bytes: 0,
             anchor: None,
+            before_anchor: 0,
         }
     }
 
@@ -112,9 +115,13 @@ impl LayerBuffer {
         self.packets.iter().skip(skip).flatten()
     }
 
-    /// Payload bytes from `seq` on.
-    pub fn bytes_since(&self, seq: SeqNo) -> usize {
-        self.since(seq).map(|packet| packet.payload.len()).sum()
+    /// Payload bytes from the [`anchor`](Self::anchor) on; 0 without one. Known without looking at the packets, for each
+    /// viewer that waits asks it at each tick.
+    pub fn bytes_since_anchor(&self) -> usize {
+        match self.anchor {
+            Some(_) => self.bytes - self.before_anchor,
+            None => 0,
+        }
     }
 
     pub fn insert(&mut self, packet: MediaPacket) -> Inserted {
@@ -137,8 +144,12 @@ impl LayerBuffer {
         if slot.is_some() {
             return Inserted::Duplicate;
         }
-        self.bytes += packet.payload.len();
+        let bytes = packet.payload.len();
         *slot = Some(packet);
+        self.bytes += bytes;
+        if self.anchor.is_some_and(|anchor| seq < anchor) {
+            self.before_anchor += bytes;
+        }
         if keyframe {
             self.move_anchor(seq, timestamp);
         }
@@ -157,6 +168,8 @@ impl LayerBuffer {
         });
         if !keep {
             self.anchor = Some(seq);
+            let since: usize = self.since(seq).map(|packet| packet.payload.len()).sum();
+            self.before_anchor = self.bytes - since;
         }
     }
 
@@ -192,7 +205,11 @@ impl LayerBuffer {
             {
                 break;
             }
-            self.bytes -= oldest.map_or(0, |packet| packet.payload.len());
+            let bytes = oldest.map_or(0, |packet| packet.payload.len());
+            self.bytes -= bytes;
+            if self.anchor.is_some() {
+                self.before_anchor -= bytes;
+            }
             self.packets.pop_front();
             self.base += 1;
         }
@@ -204,6 +221,7 @@ mod tests {
     use super::*;
     use crate::core::media::Codec;
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     fn packet(seq: u64, ms: u64, keyframe: bool, start: Instant) -> MediaPacket {
         MediaPacket {
@@ -237,6 +255,33 @@ mod tests {
             "older than the keyframe and than the history"
         );
         assert_eq!(buffer.since(SeqNo(110)).count(), 2990);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_since_the_anchor_are_those_of_its_packets(
+            packets in proptest::collection::vec((0u64..400, 0u64..40, any::<bool>(), 0u64..30), 1..400),
+        ) {
+            let start = test_start();
+            let limits = BufferLimits {
+                max_bytes: 60_000,
+                max_age: Duration::from_secs(2),
+                history: Duration::from_millis(200),
+            };
+            let mut buffer = LayerBuffer::new(limits);
+            let mut ms = 0;
+            for (seq, picture, keyframe, later) in packets {
+                ms += later;
+                let arrived = MediaPacket {
+                    timestamp: picture,
+                    ..packet(1_000 + seq, ms, keyframe, start)
+                };
+                buffer.insert(arrived);
+                let anchor = buffer.anchor().map(|packet| packet.seq);
+                let since = anchor.map_or(0, |seq| buffer.since(seq).map(|packet| packet.payload.len()).sum());
+                prop_assert_eq!(buffer.bytes_since_anchor(), since);
+            }
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl EgressTrack {
         }
         self.rewriter.want(self.bounds(layer), layer.top);
         let join = self.join(lane, key, anchor);
-        let bits = layer.buffer.bytes_since(anchor.seq) as f64 * 8.0;
+        let bits = layer.buffer.bytes_since_anchor() as f64 * 8.0;
         let age = now
             .saturating_duration_since(anchor.arrival)
             .as_secs_f64()

@@ -142,10 +142,10 @@ impl EgressTrack {
     /// The layer that plays goes on, and a better one's next keyframe is worth waiting for: what is stored shows the
     /// past, in a hurry, until it has caught up.
     fn may_wait_for_keyframe(&self, layer: &Layer, since: Instant, now: Instant) -> bool {
-        let Some(anchor) = layer.buffer.anchor() else {
+        if layer.buffer.anchor().is_none() {
             return true;
-        };
-        let bits = layer.buffer.bytes_since(anchor.seq) as f64 * 8.0;
+        }
+        let bits = layer.buffer.bytes_since_anchor() as f64 * 8.0;
         let spare = self.pace.map_or(f64::INFINITY, |pace| {
             (pace.rest.0 as f64 - layer.bitrate(now).0 as f64).max(1.0)
         });
